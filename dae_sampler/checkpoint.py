@@ -1,0 +1,149 @@
+"""Checkpoints: one safetensors file with the weights, and JSON metadata that says how to rebuild the model.
+
+The metadata names registered classes with literal arguments only (see :mod:`.spec`), so a file from elsewhere cannot
+run anything: it can build one of our models, or fail with a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError, unknown
+from .files import replacing
+
+if TYPE_CHECKING:
+    import torch
+
+    from .dae import DenoisingAutoencoder
+
+FORMAT = 1
+KEY = "dae_sampler"
+MAX_PIXELS = 1 << 24
+
+
+def shipped() -> dict[str, Path]:
+    """The models that come with the package, by name."""
+    here = Path(__file__).parent
+    folder = next((f for f in (here / "checkpoints", here.parent / "checkpoints") if f.is_dir()), here)
+    return {p.stem: p for p in sorted(folder.glob("*.safetensors"))}
+
+
+def resolve(model: str | Path) -> Path:
+    """The file of a shipped name, a checkpoint's path, or a run folder (its ``model.safetensors``).
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "model.safetensors").is_file():
+            raise InputError(f"{path} has no model.safetensors yet: finish the run with train --resume --out {path}")
+        return path / "model.safetensors"
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"no model at {path}: give a .safetensors file, a run folder, or one of {', '.join(shipped())}")
+    if str(model) not in shipped():
+        raise unknown("model", str(model), shipped())
+    return shipped()[str(model)]
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The checked metadata of a checkpoint, without its weights (and without torch).
+
+    Raises:
+        InputError: the file is not a checkpoint of this library, or its metadata is damaged or too new.
+    """
+    return _open(path, lambda file: _check(file.metadata(), path))
+
+
+def _open(path: Path, use) -> Any:  # noqa: ANN001
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return use(file)
+    except InputError:
+        raise
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable safetensors file ({error}): copy or train it again") from None
+
+
+def _check(metadata: dict[str, str] | None, path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((metadata or {})[KEY])
+        version, shape = facts["format"], facts["shape"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise InputError(f"{path} is not a dae-sampler checkpoint: its metadata is missing or damaged") from None
+    if version != FORMAT:
+        raise InputError(f"{path} has format {version!r}, this version reads format {FORMAT}: upgrade dae-sampler")
+    texts = all(isinstance(facts.get(key), str) for key in ("net", "corruption", "loss"))
+    sizes = isinstance(shape, list) and len(shape) == 3 and all(type(s) is int and s > 0 for s in shape)
+    if not (texts and sizes and shape[0] in (1, 3) and shape[0] * shape[1] * shape[2] <= MAX_PIXELS):
+        raise InputError(f"{path} has damaged metadata: copy or train it again")
+    if not isinstance(facts.get("info"), dict):
+        raise InputError(f"{path} has damaged metadata: 'info' is not an object; copy or train it again")
+    return facts
+
+
+def save(dae: DenoisingAutoencoder, path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write the model's weights and description to ``path``.
+
+    Args:
+        dae: the model; its ``info`` goes along.
+        path: a ``.safetensors`` file.
+        dtype: store the weights in this precision, for example ``torch.float16``; by default in their own.
+    """
+    from safetensors.torch import save_file
+
+    facts = {
+        "format": FORMAT,
+        "net": dae.net_text,
+        "corruption": str(dae.corruption),
+        "shape": list(dae.shape),
+        "loss": dae.objective,
+        "labels": None,
+        "info": dae.info,
+    }
+    weights = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in dae.state_dict().items()}
+    with replacing(Path(path)) as temporary:
+        save_file(weights, temporary, metadata={KEY: json.dumps(facts)})
+
+
+def load(model: str | Path, device: str = "cpu", precision: str = "auto") -> DenoisingAutoencoder:
+    """A trained model, ready to use.
+
+    Args:
+        model: a shipped name such as ``"mnist"``, a ``.safetensors`` file, or a run folder.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the device is good at it.
+
+    Raises:
+        InputError: there is no such model, or its file does not hold one.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from .dae import DenoisingAutoencoder
+    from .device import pick_device, pick_precision
+
+    path = resolve(model)
+    facts = read_metadata(path)
+    arguments = facts["net"], facts["corruption"], tuple(facts["shape"]), facts["loss"]
+    stored = _open(path, lambda file: {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()})  # noqa: SIM118
+    with torch.device("meta"):  # costs no memory, however large a net a damaged file describes
+        needed = {k: tuple(v.shape) for k, v in DenoisingAutoencoder(*arguments).state_dict().items()}
+    if stored != needed:
+        odd = next(iter(sorted(set(stored.items()) ^ set(needed.items()))))[0]
+        raise InputError(f"{path} has weights that do not fit {facts['net']} (first at {odd}): copy or train it again")
+    dae = DenoisingAutoencoder(*arguments)
+    try:
+        dae.load_state_dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}): copy or train it again") from None
+    target = pick_device(device)
+    dae.info, dae.precision = facts["info"], pick_precision(precision, target)
+    return dae.to(target).eval().requires_grad_(False)

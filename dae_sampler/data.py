@@ -1,0 +1,163 @@
+"""Data sets: by name, from a folder of images, or from an array, held as one tensor (N,C,H,W)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import datasets
+
+from . import images as pictures
+from .errors import InputError, unknown
+
+
+def default_root() -> Path:
+    """The usual cache folder for downloaded data sets."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dae-sampler"
+
+
+def _mnist_like(name: str, **options: str) -> Callable[[Path, bool], Tensor]:
+    def load(root: Path, train: bool) -> Tensor:
+        pixels = getattr(datasets, name)(root, train=train, download=_may_download(root / name), **options).data
+        return pixels[:, None].transpose(2, 3) if name == "EMNIST" else pixels[:, None]  # EMNIST lies on its side
+
+    return load
+
+
+def _may_download(folder: Path) -> bool:
+    return not (folder / "raw").is_dir()
+
+
+def _omniglot(root: Path, train: bool) -> Tensor:
+    data = datasets.Omniglot(root, background=train, download=not (root / "omniglot-py").is_dir())
+    shape = (1, 28, 28)
+    return torch.stack([255 - pictures.to_tensor(picture, shape) for picture, _ in data])  # ink is black
+
+
+def _cifar10(root: Path, train: bool) -> Tensor:
+    data = datasets.CIFAR10(root, train=train, download=not (root / "cifar-10-batches-py").is_dir())
+    return torch.from_numpy(data.data).permute(0, 3, 1, 2)
+
+
+def _digits(root: Path, train: bool) -> Tensor:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise InputError("the data set 'digits' lies inside scikit-learn: pip install 'dae-sampler[digits]'") from None
+    pixels = torch.from_numpy(np.round(load_digits().images * (255 / 16)).astype(np.uint8))[:, None]
+    test = torch.arange(len(pixels)) % 6 == 5  # it has no split of its own
+    return pixels[~test if train else test]
+
+
+NAMED: dict[str, Callable[[Path, bool], Tensor]] = {
+    "mnist": _mnist_like("MNIST"),
+    "fashion-mnist": _mnist_like("FashionMNIST"),
+    "kmnist": _mnist_like("KMNIST"),
+    "emnist-letters": _mnist_like("EMNIST", split="letters"),
+    "omniglot": _omniglot,
+    "cifar10": _cifar10,
+    "digits": _digits,
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images to train on: ``images`` is uint8, or float32 in [0,1], (N,C,H,W); ``name`` says where they are from."""
+
+    images: Tensor
+    name: str
+    skipped: tuple[str, ...] = ()
+    """One sentence for each file of a folder that could not be read."""
+
+
+def load(
+    source: str | Path,
+    *,
+    root: Path | None = None,
+    train: bool = True,
+    size: int | None = None,
+    channels: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Load a data set.
+
+    Args:
+        source: a name of ``NAMED``, a folder of images (any depth), or an ``.npy`` or ``.npz`` file.
+        root: where named data sets lie or are downloaded to; by default :func:`default_root`.
+        train: the training half of a named set, or its test half.
+        size: make the images of a folder this many pixels square.
+        channels: 1 for grey, 3 for colour; by default colour if any image of the folder has it.
+        on_file: called with (files read, files in all) while a folder is read.
+
+    Raises:
+        InputError: there is no such data set, or it cannot be had or used as images.
+    """
+    path = Path(source)
+    if size is not None and size < 2:
+        raise InputError(f"size must be 2 pixels or more, got {size}")
+    if channels not in (None, 1, 3):
+        raise InputError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
+    if path.is_dir():
+        return _folder(path, size, channels, on_file)
+    if path.suffix.lower() in (".npy", ".npz"):
+        if not path.is_file():
+            raise InputError(f"no file at {path}: check the path")
+        loaded = Dataset(pictures.from_array(pictures.load_array(path), str(path)), path.name)
+    elif str(source) in NAMED:
+        loaded = Dataset(_named(str(source), root or default_root(), train), str(source))
+    elif path.exists():
+        raise InputError(f"{path} is not a data set: give a folder of images, an .npy or .npz file, or a name")
+    elif len(path.parts) > 1 or path.suffix:
+        raise InputError(f"nothing at {path}: give a folder of images, an .npy or .npz file, or one of {', '.join(NAMED)}")
+    else:
+        raise unknown("data set", str(source), NAMED)
+    return _converted(loaded, size, channels)
+
+
+def _named(name: str, root: Path, train: bool) -> Tensor:
+    try:
+        return NAMED[name](root, train)
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot load {name} from {root} or download it there ({reason}): point --data-root at it") from None
+
+
+def _converted(data: Dataset, size: int | None, channels: int | None) -> Dataset:
+    images, (_, c, h, w) = data.images, data.images.shape
+    shape = (channels or c, size or h, size or w)
+    if shape != (c, h, w):
+        images = torch.stack([pictures.to_tensor(pictures.to_picture(image), shape) for image in images])
+    return Dataset(images.contiguous(), data.name)
+
+
+def _folder(
+    folder: Path, size: int | None, channels: int | None, on_file: Callable[[int, int], None] | None
+) -> Dataset:
+    files = pictures.find(folder)
+    if not files:
+        raise InputError(f"{folder} holds no images: give a folder with .png, .jpg or other pictures in it, at any depth")
+    read, skipped = [], []
+    for i, file in enumerate(files):
+        try:
+            picture = pictures.read(file)
+            read.append(pictures.fit(picture, size, size) if size else picture)
+        except InputError as error:
+            skipped.append(str(error))
+        if on_file:
+            on_file(i + 1, len(files))
+    sizes = sorted({picture.size for picture in read})
+    if not read:
+        raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {skipped[0]}")
+    if size is None and len(sizes) > 1:
+        (w, h), (w2, h2) = sizes[0], sizes[-1]
+        raise InputError(f"the pictures in {folder} have {len(sizes)} sizes, from {w}x{h} to {w2}x{h2}: give one with --size")
+    channels = channels or (3 if any(picture.mode == "RGB" for picture in read) else 1)
+    shape = (channels, size or sizes[0][1], size or sizes[0][0])
+    return Dataset(torch.stack([pictures.to_tensor(p, shape) for p in read]), folder.name, tuple(skipped))

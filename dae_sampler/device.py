@@ -1,0 +1,48 @@
+"""Which device and precision to compute with."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import InputError, unknown
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of that name; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: the name is unknown or the machine has no such device.
+    """
+    if name not in DEVICES:
+        raise unknown("device", name, DEVICES)
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(d for d, available in here.items() if available))
+    if not here[name]:
+        raise InputError(f"this machine has no {name} device that torch can use: leave out --device")
+    return torch.device(name)
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the hardware multiplies it natively.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if name not in PRECISIONS:
+        raise unknown("precision", name, PRECISIONS)
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and _cpu_multiplies_bfloat16()
+    return "bfloat16" if native else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # Emulated bfloat16 is slower than float32, so only AMX or AVX-512 BF16 will do; torch has no public test for it.
+    return any(getattr(torch.cpu, f"_is_{unit}_supported", bool)() for unit in ("amx_tile", "avx512_bf16"))

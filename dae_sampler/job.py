@@ -1,0 +1,219 @@
+"""A training job: from settings to a finished run folder, new, resumed, extended or fine-tuned."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from . import __version__, checkpoint, data, images
+from .dae import DenoisingAutoencoder
+from .device import pick_device, pick_precision
+from .errors import InputError
+from .progress import Bar, duration
+from .runs import Run
+from .samplers import sample
+from .training import Progress, Recipe, TrainingInterrupted, fit
+
+MAY_CHANGE = frozenset({"steps", "epochs", "patience", "device", "precision", "data_root", "tensorboard"})
+"""Settings that --resume may change; the others would make it another run."""
+GRID = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run is asked to do: the options of ``dae-sampler train``, and the content of config.json."""
+
+    data: str
+    corruption: str
+    net: str
+    loss: str
+    steps: int | None
+    epochs: float | None
+    batch: int
+    lr: float
+    weight_decay: float
+    ema: float
+    every: int
+    patience: int
+    start: str | None
+    size: int | None
+    channels: int | None
+    data_root: str | None
+    tensorboard: bool
+    seed: int
+    device: str
+    precision: str
+
+    def recipe(self, n: int) -> Recipe:
+        """The recipe for ``n`` images."""
+        if self.steps and self.epochs:
+            raise InputError("--steps and --epochs contradict each other: give one")
+        same = {k: getattr(self, k) for k in ("batch", "lr", "weight_decay", "ema", "every", "patience", "seed")}
+        trained_on = n - min(Recipe.held_out, n // 10)
+        steps = max(1, round(self.epochs * trained_on / self.batch)) if self.epochs else self.steps or Recipe.steps
+        return Recipe(steps=steps, **same)
+
+
+def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool) -> tuple[Run, Settings]:
+    """The run folder, and the settings that hold for it.
+
+    Args:
+        settings: all options.
+        given: names of those that were given, not left at their default.
+        out: the folder, or None for a new one under ``runs``.
+        resume: go on with the run that is there.
+
+    Raises:
+        InputError: there is a run and it is not to be resumed, or the other way round, or the settings do not fit it.
+    """
+    if not resume:
+        if not settings.data:
+            raise InputError(f"say what to train on: a folder, an .npy or .npz file, or one of {', '.join(data.NAMED)}")
+        return Run(out or _fresh(settings.data)), settings
+    if out is None:
+        raise InputError("say which run to resume: --out RUN")
+    run = Run.open(out)
+    config = {k: v for k, v in run.read_config().items() if k in Settings.__dataclass_fields__}
+    try:
+        before = Settings(**config)
+    except TypeError as error:
+        raise InputError(f"{run.config_file} is not complete ({error}): restore it or start a new run") from None
+    for name in sorted(given - MAY_CHANGE):
+        if getattr(settings, name) != getattr(before, name):
+            option = "--from" if name == "start" else f"--{name.replace('_', '-')}"
+            raise InputError(f"the run has {option} {getattr(before, name)}, which cannot change: leave it out, or start a new run")
+    changed = {k: getattr(settings, k) for k in given & MAY_CHANGE}
+    if {"steps", "epochs"} & given:
+        changed = {"steps": None, "epochs": None} | changed
+    return run, Settings(**(asdict(before) | changed))
+
+
+def _fresh(source: str) -> Path:
+    name = Path(source).stem or "run"
+    candidates = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
+    return next(folder for folder in candidates if not folder.exists())
+
+
+def train(settings: Settings, run: Run, console: Console) -> int:
+    """Train until done or interrupted; returns the exit code: 0, or 128 + the signal's number."""
+    device = pick_device(settings.device)
+    precision = pick_precision(settings.precision, device)
+    with Bar(console, "reading images", 1, "files") as bar:
+
+        def on_file(done: int, total: int) -> None:
+            bar.total = total
+            bar.advance()
+
+        root = Path(settings.data_root) if settings.data_root else None
+        dataset = data.load(
+            settings.data, root=root, size=settings.size, channels=settings.channels, on_file=on_file
+        )
+    if dataset.skipped:
+        console.print(f"skipped {len(dataset.skipped)} files; the first: {dataset.skipped[0]}", markup=False)
+    recipe = settings.recipe(len(dataset.images))
+    torch.manual_seed(settings.seed)
+    dae = build(settings, tuple(dataset.images.shape[1:])).to(device)
+    dae.precision = precision
+    dae.info |= {"data": dataset.name, "images": len(dataset.images), "version": __version__}
+    is_new = not run.config_file.exists()
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with run.lock():
+        run.write_config({"version": __version__, **asdict(settings)})
+        _announce(console, dae, dataset.images, recipe, run, resumed=not is_new)
+        return _fit(dae, dataset.images, recipe, run, console, settings.tensorboard)
+
+
+def build(settings: Settings, shape: tuple[int, int, int]) -> DenoisingAutoencoder:
+    """The model to train: fresh, or with the weights of ``settings.start``."""
+    dae = DenoisingAutoencoder(settings.net, settings.corruption, shape, settings.loss)
+    if settings.start:
+        source = checkpoint.load(settings.start)
+        try:
+            dae.load_state_dict(source.state_dict())
+        except RuntimeError:
+            mine = f"{source.net_text} for {source.corruption} images {source.shape}"
+            raise InputError(f"--from {settings.start} is {mine}: give the same --net, kind of --corruption and --size") from None
+        dae.info["from"] = settings.start
+    return dae
+
+
+def _announce(console: Console, dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, resumed: bool) -> None:
+    weights = sum(p.numel() for p in dae.parameters())
+    n = len(x) - min(recipe.held_out, len(x) // 10)
+    size = "x".join(map(str, dae.shape))
+    console.print(
+        f"{'resuming' if resumed else 'training'} {dae.net_text} ({weights / 1e6:.2f} M parameters) by {dae.objective} "
+        f"under {dae.corruption}\n"
+        f"on {n} images of {dae.info['data']} ({size}; {len(x) - n} held out), {recipe.steps} steps of {recipe.batch} = "
+        f"{recipe.steps * recipe.batch / n:.1f} epochs, {dae.precision} on {dae.device.type}, into {run.folder}",
+        markup=False,
+    )
+
+
+def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console: Console, tensorboard: bool) -> int:
+    saved = run.load_state()
+    done = saved[1]["step"] if saved else 0
+    bar = Bar(console, "training", recipe.steps, "images", recipe.batch, done)
+    with bar, _stopping() as signals, _events(run, done) if tensorboard else nullcontext() as events:
+
+        def on_progress(progress: Progress) -> None:
+            bar.advance()
+            if bar.done - bar.first == 20:
+                console.print(f"about {duration(bar.left())} at {bar.rate():.0f} images/s")
+            if progress.validation and progress.average:
+                _report(progress, run, console, events)
+
+        try:
+            fit(dae, x, recipe, run=run, on_progress=on_progress, should_stop=lambda: bool(signals))
+        except TrainingInterrupted:
+            console.print(f"stopped and saved; go on with: dae-sampler train --resume --out {run.folder}", markup=False)
+            return 128 + signals[0]
+    console.print(f"wrote {run.folder}/model.safetensors; next: dae-sampler sample {run.folder}", markup=False)
+    return 0
+
+
+def _report(progress: Progress, run: Run, console: Console, events: Any) -> None:
+    checked, model = progress.validation, progress.average
+    excess = f" = {checked.floor:.4f} floor + {checked.excess:.4f} excess" if checked.floor else ""
+    console.print(f"step {progress.step}: held-out {model.objective} {checked.loss:.4f}{excess}")
+    picture = images.grid(sample(model, GRID, seed=0))
+    images.save_picture(picture, run.folder / "samples" / f"{progress.step:07d}.png")
+    if events:
+        events.add_scalar("loss/train", progress.loss.item(), progress.step)
+        events.add_scalar("loss/held-out", checked.loss, progress.step)
+        for level, loss in checked.by_level:
+            events.add_scalar(f"excess/level {level:.3g}", loss, progress.step)
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """A list that holds the number of the signal that asked to stop; a second one stops at once."""
+    signals: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        if signals:
+            raise KeyboardInterrupt
+        signals.append(number)
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _events(run: Run, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("--tensorboard needs the extra: pip install 'dae-sampler[tensorboard]'") from None
+    return SummaryWriter(run.folder / "events", purge_step=step)

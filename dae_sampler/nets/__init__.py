@@ -1,0 +1,23 @@
+"""Networks: ``net(x_in, c) -> logits``, with x_in the scaled x_tilde and c an embedding of the level, or None."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .. import spec
+from .conv import Conv
+from .dense import Dense
+from .unet import UNet
+
+NETS: dict[str, type[nn.Module]] = {"dense": Dense, "conv": Conv, "unet": UNet}
+
+
+def build(text: str, shape: tuple[int, int, int]) -> nn.Module:
+    """The network that ``text`` describes, for images of ``shape`` (C, H, W), freshly initialised.
+
+    Examples of texts: ``unet``, ``unet(width=96)``, ``dense(128, 64, 28, 64, 128)``, ``conv(code=64)``.
+
+    Raises:
+        InputError: the text does not parse, or names an unknown network or argument.
+    """
+    return spec.parse_one(text).build("net", NETS, shape)

@@ -1,0 +1,37 @@
+"""A fully connected autoencoder, for example the classic 784-128-64-28-64-128-784."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import check_sizes
+
+
+class Dense(nn.Module):
+    """Linear layers with ReLU between them, over the flattened image.
+
+    Args:
+        shape: (C, H, W) of the images.
+        widths: hidden widths from input to output; the smallest is the bottleneck.
+        embedding: length of the conditioning vector c, which is added at every hidden layer.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], *widths: int, embedding: int = 64) -> None:
+        super().__init__()
+        widths = widths or (512, 128, 32, 128, 512)
+        for width in (*widths, embedding):
+            check_sizes("dense", width=(width, 1, 8192))
+        self.shape, self.embedding = shape, embedding
+        sizes = [math.prod(shape), *widths, math.prod(shape)]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.conditions = nn.ModuleList(nn.Linear(embedding, w) for w in widths)
+
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """(B, C, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
+        h = x.flatten(1)
+        for layer, condition in zip(self.layers[:-1], self.conditions, strict=True):
+            h = F.relu(layer(h) if c is None else layer(h) + condition(c))
+        return self.layers[-1](h).unflatten(1, self.shape)

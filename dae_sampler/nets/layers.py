@@ -1,0 +1,96 @@
+"""Layers that the networks share. Images are (B,C,H,W) in channels_last memory, so a channel is contiguous and
+normalising or mixing channels needs no copy."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError
+
+
+def check_sizes(net: str, **sizes: tuple[int, int, int]) -> None:
+    """Refuse arguments of a network that are not whole numbers within bounds, given as (value, least, most).
+
+    Raises:
+        InputError: naming the first that is out.
+    """
+    for name, (value, least, most) in sizes.items():
+        if type(value) is not int or not least <= value <= most:
+            raise InputError(f"{net} takes a whole number from {least} to {most} as {name}, got {value}")
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the right and lower edges of (B,C,H,W) until height and width are multiples."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+class LevelEmbedding(nn.Module):
+    """Fourier features of the corruption's condition, through a small MLP: (B,) -> (B, dim).
+
+    The features' wavelengths run from 4 down to 1/4 in units of the condition, which is of order one.
+    """
+
+    def __init__(self, dim: int, features: int = 32) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-2, 2, features // 2, base=2), persistent=False)
+        self.mlp = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+
+    def forward(self, condition: Tensor) -> Tensor:
+        angles = condition[:, None].float() * self.frequencies
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], 1))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B,C,H,W): several times cheaper on a CPU than GroupNorm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(conv(norm(x)) + linear(c))), 3x3 convolutions (after He et al. 2016; Ho et al. 2020).
+
+    One normalisation and one activation per block: the elementwise work costs as much as a convolution here, and a
+    second pair of them bought nothing at equal training time.
+    """
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.condition = nn.Linear(embedding, channels)
+        nn.init.zeros_(self.conv2.weight)  # each block starts as the identity
+
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        h = self.conv1(self.norm(x))
+        if c is not None:
+            h = h + self.condition(c)[:, :, None, None]
+        return x + self.conv2(F.silu(h))
+
+
+class Attention(nn.Module):
+    """x + self-attention over the pixels of (B,C,H,W), heads of 64 channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 64)
+        self.norm = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, height, width = x.shape
+        tokens = self.norm(x.permute(0, 2, 3, 1))
+        q, k, v = self.qkv(tokens).reshape(b, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if x.is_cuda:
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        else:  # at some 50 tokens the fused CPU kernel's backward takes a sixth of the whole step; this a fiftieth
+            mixed = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1).to(v.dtype) @ v
+        return x + self.out(mixed.transpose(1, 2).reshape(b, height, width, c)).permute(0, 3, 1, 2)

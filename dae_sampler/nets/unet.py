@@ -1,0 +1,71 @@
+"""A small U-Net made for speed on CPUs: the first convolution sees 2x2 patches as channels, so most work happens at a
+quarter of the pixels, in channels_last memory, with LayerNorm over channels (Ronneberger et al. 2015; Ho et al. 2020).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import Attention, ResidualBlock, check_sizes, pad_to_multiple
+
+
+class UNet(nn.Module):
+    """Encoder and decoder with additive skips, attention at the coarsest stage; any image size.
+
+    Args:
+        shape: (C, H, W) of the images.
+        width: channels of the first stage, 8 to 1024; later stages have twice as many.
+        blocks: residual blocks per stage, in the encoder and again in the decoder, 1 to 16.
+        patch: side of the patches that become channels; 0 takes 1 below 16 pixels, 2 below 96, else 4.
+        embedding: length of the conditioning vector c.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], *, width: int = 64, blocks: int = 1, patch: int = 0, embedding: int = 128
+    ) -> None:
+        super().__init__()
+        check_sizes("unet", width=(width, 8, 1024), blocks=(blocks, 1, 16), patch=(patch, 0, 16))
+        check_sizes("unet", embedding=(embedding, 1, 4096))
+        channels, side = shape[0], max(shape[1:])
+        self.embedding = embedding
+        self.patch = patch or (1 if side < 16 else 2 if side < 96 else 4)
+        stages = 1 + max(0, math.ceil(math.log2(side / self.patch / 8)))  # the coarsest is 8x8 or less
+        widths = [width] + [2 * width] * (stages - 1)
+        self.multiple = self.patch * 2 ** (stages - 1)
+
+        def stage(w: int) -> nn.ModuleList:
+            return nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks))
+
+        self.first = nn.Conv2d(channels * self.patch**2, width, 3, padding=1)
+        self.encoder = nn.ModuleList(stage(w) for w in widths)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
+        self.attention = Attention(widths[-1])
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in itertools.pairwise(widths))
+        self.decoder = nn.ModuleList(stage(w) for w in widths)
+        self.last = nn.Conv2d(width, channels * self.patch**2, 3, padding=1)
+
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """(B, C, H, W) and c (B, embedding) or None -> logits (B, C, H, W), float32."""
+        height, width = x.shape[-2:]
+        x = pad_to_multiple(x, self.multiple)
+        h = self.first(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
+        skips = []
+        for blocks, down in itertools.zip_longest(self.encoder, self.down):
+            for block in blocks:
+                h = block(h, c)
+            if down is not None:
+                skips.append(h)
+                h = down(h)
+        h = self.attention(h)
+        for blocks, up in itertools.zip_longest(reversed(self.decoder), reversed(self.up)):
+            for block in blocks:
+                h = block(h, c)
+            if up is not None:
+                h = up(h) + skips.pop()
+        with torch.autocast(h.device.type, enabled=False):  # bf16 here would round r by more than r - x at small sigma
+            return F.pixel_shuffle(self.last(h.float()), self.patch)[..., :height, :width]

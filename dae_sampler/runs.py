@@ -1,0 +1,137 @@
+"""A run is one folder: config.json, metrics.csv, samples/*.png, state.safetensors to resume from, and the models.
+
+Everything in it is replaced whole or not at all, so a run that was killed at any moment resumes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .errors import InputError
+from .files import replacing
+
+
+class Run:
+    """The folder of a training run.
+
+    Attributes:
+        folder: where it is.
+        config: what was asked for, as written to config.json.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state_file = folder / "state.safetensors"
+        self.metrics_file = folder / "metrics.csv"
+
+    @classmethod
+    def create(cls, folder: Path, config: dict[str, Any]) -> Run:
+        """A new run in ``folder``.
+
+        Raises:
+            InputError: there is a run in the folder already, or it cannot be written.
+        """
+        run = cls(folder)
+        if run.config_file.exists():
+            raise InputError(f"{folder} holds a run already: go on with it by --resume, or give another --out")
+        run.write_config(config)
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """The run in ``folder``.
+
+        Raises:
+            InputError: there is none.
+        """
+        run = cls(folder)
+        if not run.config_file.is_file():
+            raise InputError(f"{folder} holds no run to resume: leave out --resume to start one")
+        return run
+
+    @property
+    def config_file(self) -> Path:
+        """What was asked for."""
+        return self.folder / "config.json"
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of config.json."""
+        try:
+            return dict(json.loads(self.config_file.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{self.config_file} cannot be read ({error}): restore it or start a new run") from None
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json."""
+        with replacing(self.config_file) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n")
+
+    def read_metrics(self) -> list[dict[str, str]]:
+        """The rows of metrics.csv."""
+        if not self.metrics_file.is_file():
+            return []
+        with self.metrics_file.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.csv, in place of any of this step or later: those were not saved and are made again."""
+        rows = [old for old in self.read_metrics() if int(old["step"]) < row["step"]]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(row), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*rows, row])
+        with replacing(self.metrics_file) as temporary:
+            temporary.write_text(text.getvalue())
+
+    def save_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Replace the one state file."""
+        from safetensors.torch import save_file
+
+        with replacing(self.state_file) as temporary:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"run": json.dumps(facts)})
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What :meth:`save_state` wrote, or None before the first time.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not self.state_file.exists():
+            return None
+        try:
+            with safe_open(self.state_file, framework="pt") as file:
+                facts = json.loads(file.metadata()["run"])
+                return {key: file.get_tensor(key) for key in file.keys()}, facts  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.state_file} is damaged ({error}): delete it to start the run over") from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out of the run; released by the system however this process ends.
+
+        Raises:
+            InputError: another process is training in this folder.
+        """
+        import fcntl
+
+        handle = os.open(self.folder, os.O_RDONLY)  # the folder itself, so that no lock file is left behind
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise InputError(f"another process is training in {self.folder}: wait for it, or give another --out") from None
+        try:
+            yield
+        finally:
+            os.close(handle)

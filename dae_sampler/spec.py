@@ -1,0 +1,141 @@
+"""Text form of the configurable parts: corruptions, densities, networks.
+
+    chain = part ("+" part)*                      masking(0.25)+gaussian(0.3)
+    part  = name [ "(" value ("," value)* ")" ]   unet(width=64)
+    value = [ key "=" ] ( number | number ".." number | part )
+
+Numbers stay numbers, ``low..high`` is a pair ``(low, high)``, a nested part is a :class:`Part`. Nothing is
+evaluated or imported, so a text from an untrusted file can do no more than fail to parse.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InputError, unknown
+
+_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_][\w.:-]*)|(\.\.|[-+(),=])|(\S))")
+_MAX_LENGTH, _MAX_DEPTH = 1000, 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """``name(*args, **options)`` before the name has been looked up."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        values = [show(a) for a in self.args] + [f"{k}={show(v)}" for k, v in self.options.items()]
+        return f"{self.name}({', '.join(values)})" if values else self.name
+
+    def build(self, what: str, classes: dict[str, Any], *leading: Any) -> Any:
+        """Call the class of this name in ``classes`` with ``leading`` and these arguments.
+
+        Raises:
+            InputError: the name or an argument is not one that the class takes.
+        """
+        if self.name not in classes:
+            raise unknown(what, self.name, classes)
+        try:
+            inspect.signature(classes[self.name]).bind(*leading, *self.args, **self.options)
+        except TypeError as error:
+            raise InputError(f"{what} {self}: {error}; see --help for its form") from None
+        return classes[self.name](*leading, *self.args, **self.options)
+
+
+def show(value: Any) -> str:
+    """The text that parses back to ``value`` exactly."""
+    if isinstance(value, tuple):
+        return f"{show(value[0])}..{show(value[1])}"
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return str(value)
+
+
+def parse(text: str) -> list[Part]:
+    """The parts of a chain, in order.
+
+    Raises:
+        InputError: ``text`` does not follow the grammar; the message has a caret under the spot.
+    """
+    return _Parser(text).chain()
+
+
+def parse_one(text: str) -> Part:
+    """Like :func:`parse`, for a text that must be a single part."""
+    parts = parse(text)
+    if len(parts) != 1:
+        raise InputError(f"{text!r} is a chain of {len(parts)} parts; only one is allowed here")
+    return parts[0]
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text, self.position, self.depth = text, 0, 0
+        if len(text) > _MAX_LENGTH:
+            raise InputError(f"a text of {len(text)} characters is too long: at most {_MAX_LENGTH}")
+        self.tokens = [(m.group(m.lastindex), m.lastindex, m.start(m.lastindex)) for m in _TOKEN.finditer(text)]
+        self.tokens.append(("", 0, len(text)))
+
+    def fail(self, expected: str) -> InputError:
+        start = self.tokens[self.position][2]
+        return InputError(f"cannot read this text: expected {expected} here\n  {self.text}\n  {' ' * start}^")
+
+    def accept(self, symbol: str) -> bool:
+        found = self.tokens[self.position][:2] == (symbol, 3)
+        self.position += found
+        return found
+
+    def expect(self, kind: int, expected: str) -> str:
+        token, found, _ = self.tokens[self.position]
+        if found != kind:
+            raise self.fail(expected)
+        self.position += 1
+        return token
+
+    def chain(self) -> list[Part]:
+        parts = [self.part()]
+        while self.accept("+"):
+            parts.append(self.part())
+        if self.tokens[self.position][1]:
+            raise self.fail("'+' or the end")
+        return parts
+
+    def part(self) -> Part:
+        name, args, options = self.expect(2, "a name"), [], {}
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise self.fail("fewer nested parts")
+        if self.accept("("):
+            while not self.accept(")"):
+                self.value(args, options)
+                if not self.accept(",") and self.tokens[self.position][:2] != (")", 3):
+                    raise self.fail("',' or ')'")
+        self.depth -= 1
+        return Part(name, tuple(args), options)
+
+    def value(self, args: list[Any], options: dict[str, Any]) -> None:
+        if self.tokens[self.position + 1 :] and self.tokens[self.position + 1][:2] == ("=", 3):
+            key = self.expect(2, "a key")
+            self.accept("=")
+            options[key] = self.literal()
+        elif options:
+            raise self.fail("key=value, as the values before it have keys")
+        else:
+            args.append(self.literal())
+
+    def literal(self) -> Any:
+        if self.tokens[self.position][1] == 2:
+            return self.part()
+        low = self.number()
+        return (low, self.number()) if self.accept("..") else low
+
+    def number(self) -> int | float:
+        sign = -1 if self.accept("-") else 1
+        token = self.expect(1, "a number")
+        return sign * (int(token) if token.isdigit() else float(token))

@@ -1,0 +1,315 @@
+"""Training: fit a DAE to images under its corruption, by AdamW with warm-up and cosine decay and an averaged copy.
+
+At each step a batch x is drawn, levels are drawn stratified over the batch, the corruption damages x, and the loss of
+the logits against x goes down. Order and noise are functions of (seed, step), so there is no generator state: a run
+resumed from its state file continues bit for bit (float32, same number of threads).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import checkpoint
+from .dae import DenoisingAutoencoder
+from .errors import InputError
+from .images import to_float
+from .losses import LOSSES, entropy
+from .noise import StepNoise, batch_indices
+from .runs import Run
+
+BINS = 8
+"""Validation reports the loss in this many bins of levels, equally likely in training."""
+_VALIDATION_SEED = 20_170_828
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Args:
+        steps: optimiser steps in all.
+        batch: images per step.
+        lr: peak learning rate of AdamW.
+        weight_decay: its decoupled weight decay.
+        warmup: steps over which the learning rate rises; a tenth of ``steps`` if that is less.
+        clip: largest norm of the gradient.
+        ema: power of the averaged weights: step t counts in proportion to t^ema (Karras et al. 2024, eq. 123).
+        seed: seed of the initial weights, the order, the levels and the noise.
+        held_out: most images to keep out of training for validation, which takes a tenth of them at most.
+        every: steps between validations, which also save the state.
+        patience: stop after this many validations without a better loss; 0 never stops early.
+    """
+
+    steps: int = 5000
+    batch: int = 128
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 200
+    clip: float = 1.0
+    ema: float = 16.0
+    seed: int = 0
+    held_out: int = 2000
+    every: int = 250
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch": 1, "warmup": 0, "held_out": 0, "every": 1, "patience": 0, "seed": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} must be {low} or more, got {getattr(self, name)}")
+        for name in ("lr", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "ema"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step: a linear rise, then half a cosine down to 0."""
+        warmup = min(self.warmup, self.steps // 10)
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        return self.lr * (1 + math.cos(math.pi * (step - warmup) / max(1, self.steps - warmup))) / 2
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Losses of the averaged weights on held-out images, means per pixel; BCE in nats."""
+
+    loss: float
+    floor: float
+    """h(x), what BCE cannot go below; 0 for the other losses."""
+    by_level: list[tuple[float, float]]
+    """(middle level, loss - floor) of each bin of levels."""
+
+    @property
+    def excess(self) -> float:
+        """loss - floor: the part that a better model could lower."""
+        return self.loss - self.floor
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What ``fit`` reports: after each step, and with ``validation`` and ``average`` after a validation."""
+
+    step: int
+    recipe: Recipe
+    loss: Tensor
+    """Training loss of the step, (); read it sparingly, for it waits for the device."""
+    validation: Validation | None = None
+    average: DenoisingAutoencoder | None = None
+    """The model with the averaged weights, to look at; it changes with further training."""
+
+
+class TrainingInterrupted(Exception):  # noqa: N818 - not an error
+    """Raised from ``fit`` after the state was saved, when ``should_stop`` said so."""
+
+
+def fit(
+    dae: DenoisingAutoencoder,
+    images: Tensor,
+    recipe: Recipe | None = None,
+    *,
+    run: Run | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> DenoisingAutoencoder:
+    """Train ``dae`` in place and return it, with the averaged weights that validated best.
+
+    Args:
+        dae: the model, on its device and with its precision.
+        images: (N,C,H,W), uint8 or float in [0,1], in memory or memory-mapped.
+        recipe: how to train; ``Recipe()`` by default.
+        run: where to write metrics, state and models; training goes on from its state if it has one.
+        on_progress: called after each step.
+        should_stop: asked after each step; if true, the state is saved and :class:`TrainingInterrupted` raised.
+
+    Raises:
+        InputError: images and model do not fit, or the loss is no longer finite.
+    """
+    recipe = recipe or Recipe()
+    training, validation = _split(images, recipe, dae.shape)
+    state = _State(dae, recipe)
+    if run and (saved := run.load_state()):
+        state.restore(*saved)
+    state.started = time.monotonic()
+    while state.step < recipe.steps and not state.out_of_patience():
+        loss = state.advance(training)
+        last, checked = state.step == recipe.steps, None
+        stop = should_stop is not None and should_stop()
+        if state.step % recipe.every == 0 or last:
+            checked = state.validate(validation)
+            if run:
+                _record(run, state, checked)
+        elif stop and run:
+            run.save_state(*state.snapshot())
+        if on_progress:
+            on_progress(Progress(state.step, recipe, loss, checked, state.average))
+        if stop and not last:
+            raise TrainingInterrupted
+    state.finish(run)
+    return dae.eval()
+
+
+def _split(images: Tensor, recipe: Recipe, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Training and held-out images: every k-th is held out, the same at every resume."""
+    if images.ndim != 4 or tuple(images.shape[1:]) != tuple(shape):
+        raise InputError(f"the images are {tuple(images.shape[1:])}, the model takes {tuple(shape)}: (C, H, W)")
+    if images.dtype != torch.uint8 and not (images.amin() >= 0 and images.amax() <= 1):
+        low, high = images.amin().item(), images.amax().item()
+        raise InputError(f"targets go from {low:g} to {high:g}: scale them to [0,1] with (x - min) / (max - min)")
+    n = len(images)
+    held_out = min(recipe.held_out, n // 10)
+    if not held_out:
+        return images, images
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[torch.linspace(0, n - 1, held_out).long()] = True
+    return images[~chosen], images[chosen]
+
+
+class _State:
+    """All that changes during training."""
+
+    def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe) -> None:
+        self.dae, self.recipe, self.step, self.seconds, self.started = dae, recipe, 0, 0.0, time.monotonic()
+        self.best, self.best_step, self.trained_loss = math.inf, 0, torch.zeros(())
+        self.dae.train().requires_grad_(True)
+        self.weights = dict(dae.named_parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.weights.values(), lr=recipe.lr, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
+        )
+        self.average = DenoisingAutoencoder(dae.net_text, dae.corruption, dae.shape, dae.objective).to(dae.device)
+        self.average.eval().requires_grad_(False).load_state_dict(dae.state_dict())
+        self.average.precision, self.average.info = dae.precision, dae.info
+        self.best_weights = {k: v.detach().clone() for k, v in self.weights.items()}
+
+    def advance(self, images: Tensor) -> Tensor:
+        """One optimiser step; returns the loss, ()."""
+        recipe, dae = self.recipe, self.dae
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.rate(self.step)
+        x = to_float(images[batch_indices(recipe.seed, self.step, recipe.batch, len(images))].to(dae.device))
+        noise = StepNoise(recipe.seed, self.step, dae.device)
+        strata = torch.arange(recipe.batch, device=dae.device)
+        level = dae.corruption.level((strata + noise.uniform((recipe.batch,))) / recipe.batch)
+        loss = dae.loss(x, level, noise).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        decay = (1 - 1 / self.step) ** (1 + recipe.ema)
+        torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self.weights.values()], 1 - decay)
+        self.trained_loss = self.trained_loss.to(dae.device) + loss.detach()
+        return loss.detach()
+
+    def validate(self, images: Tensor) -> Validation:
+        """Validate the averaged weights; keep them if they are the best so far."""
+        if not math.isfinite(self.trained_loss.item()):
+            raise InputError(
+                f"the loss is not finite by step {self.step}: train again with a lower --lr than {self.recipe.lr:g}"
+            )
+        checked = validate(self.average, images)
+        if checked.loss < self.best:
+            self.best, self.best_step = checked.loss, self.step
+            self.best_weights = {k: v.detach().clone() for k, v in self.average.named_parameters()}
+        return checked
+
+    def out_of_patience(self) -> bool:
+        patience = self.recipe.patience * self.recipe.every
+        return patience > 0 and self.step - self.best_step >= patience
+
+    def elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.started
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything needed to go on: tensors, and facts for JSON."""
+        tensors = {f"best.{k}": v for k, v in self.best_weights.items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.named_parameters()}
+        for name, weight in self.weights.items():
+            moments = self.optimizer.state[weight]
+            tensors |= {f"weight.{name}": weight.detach(), f"mean.{name}": moments["exp_avg"]}
+            tensors[f"square.{name}"] = moments["exp_avg_sq"]
+        tensors["trained_loss"] = self.trained_loss
+        facts = {"step": self.step, "seconds": self.elapsed(), "best": self.best, "best_step": self.best_step}
+        return tensors, facts
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Undo :meth:`snapshot`."""
+        self.step, self.seconds = facts["step"], facts["seconds"]
+        self.best, self.best_step = facts["best"], facts["best_step"]
+        self.trained_loss = tensors["trained_loss"]
+        averages = dict(self.average.named_parameters())
+        try:
+            with torch.no_grad():
+                for name, weight in self.weights.items():
+                    weight.copy_(tensors[f"weight.{name}"])
+                    averages[name].copy_(tensors[f"average.{name}"])
+                    self.best_weights[name].copy_(tensors[f"best.{name}"])
+                    self.optimizer.state[weight] = {
+                        "step": torch.tensor(float(self.step)),
+                        "exp_avg": torch.zeros_like(weight).copy_(tensors[f"mean.{name}"]),
+                        "exp_avg_sq": torch.zeros_like(weight).copy_(tensors[f"square.{name}"]),
+                    }
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"the saved state does not fit the model ({error}): start a new run") from None
+
+    def finish(self, run: Run | None) -> None:
+        """Leave the best weights in the model; write best and last."""
+        facts = {"steps": self.step, "seconds": round(self.elapsed()), "recipe": asdict(self.recipe)}
+        self.dae.info = self.average.info = {**self.dae.info, "training": facts}
+        if run:
+            checkpoint.save(self.average, run.folder / "last.safetensors")
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(self.best_weights[name])
+        self.dae.requires_grad_(False)
+        if run:
+            checkpoint.save(self.dae, run.folder / "model.safetensors")
+
+
+def _record(run: Run, state: _State, checked: Validation) -> None:
+    steps = state.step - int((state.step - 1) // state.recipe.every) * state.recipe.every
+    row: dict[str, Any] = {
+        "step": state.step,
+        "seconds": round(state.elapsed(), 1),
+        "lr": state.recipe.rate(state.step - 1),
+        "loss": state.trained_loss.item() / steps,
+        "valid_loss": checked.loss,
+        "valid_floor": checked.floor,
+        "valid_excess": checked.excess,
+    }
+    run.add_metrics(row | {f"excess@{level:.3g}": loss for level, loss in checked.by_level})
+    state.trained_loss.zero_()
+    run.save_state(*state.snapshot())
+
+
+@torch.inference_mode()
+def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 500) -> Validation:
+    """Loss on ``images`` (N,C,H,W), each damaged once, at levels spread over the training density; deterministic.
+
+    Returns:
+        the means over all images and by bin of levels.
+    """
+    n, q = len(images), dae.corruption
+    u = (torch.arange(n) + 0.5) / n
+    u = u[torch.randperm(n, generator=torch.Generator().manual_seed(_VALIDATION_SEED))]
+    losses, floors = [], []
+    for start in range(0, n, batch):
+        x = to_float(images[start : start + batch].to(dae.device))
+        noise = StepNoise(_VALIDATION_SEED, start, dae.device)
+        losses.append(dae.loss(x, q.level(u[start : start + batch].to(dae.device)), noise).double().cpu())
+        floors.append(entropy(x).flatten(1).mean(1).double().cpu())
+    loss, floor = torch.cat(losses), torch.cat(floors) * (dae.objective == "bce")
+    bins = BINS if q.ranged else 1
+    where = (u * bins).long().clamp(max=bins - 1)
+    middles = q.level((torch.arange(bins) + 0.5) / bins).tolist()
+    by_level = [(m, (loss - floor)[where == i].mean().item()) for i, m in enumerate(middles) if (where == i).any()]
+    return Validation(loss.mean().item(), floor.mean().item(), by_level)
