@@ -44,7 +44,9 @@ def resolve(model: str | Path) -> Path:
     if path.is_file():
         return path
     if path.suffix or len(path.parts) > 1:
-        raise InputError(f"no model at {path}: give a .safetensors file, a run folder, or one of {', '.join(shipped())}")
+        raise InputError(
+            f"no model at {path}: give a .safetensors file, a run folder, or one of {', '.join(shipped())}"
+        )
     if str(model) not in shipped():
         raise unknown("model", str(model), shipped())
     return shipped()[str(model)]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from . import __version__, checkpoint
 from .errors import InputError
 from .progress import Bar
+from .runs import Run
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .dae import DenoisingAutoencoder
+    from .images import Film
     from .samplers import State
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -25,6 +28,24 @@ console = Console(highlight=False, soft_wrap=True)
 
 DEFAULT_CORRUPTION = "gaussian(0.02..20, lognormal(-0.5, 1.2))"
 
+Model = Annotated[str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, or a run folder.")]
+Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (any depth), or an .npy/.npz array.")]
+Sampler = Annotated[
+    str | None, typer.Option(help="iterate, walk, euler, heun or ancestral; default: the model's best.")
+]
+Steps = Annotated[int | None, typer.Option(help="Sampling steps; default: the sampler's own.")]
+Level = Annotated[float | None, typer.Option(help="Level to start from, such as sigma; default: 0.4 or the nearest.")]
+Eta = Annotated[float | None, typer.Option(help="Step size of iterate, between 0 and 2.")]
+Churn = Annotated[float | None, typer.Option(help="Noise that heun adds back at each step, 0 to 0.41.")]
+Trajectory = Annotated[Path | None, typer.Option(help="Write the way there as an animation: .gif or .webp.")]
+Every = Annotated[int, typer.Option(min=1, help="Keep every k-th step of the trajectory.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Also write compare.png: before and after, side by side.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at a picture that cannot be read, instead of skipping it.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="A folder, a grid (.png) or an array (.npy); by default named after the command.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where the hardware has it.")]
@@ -50,8 +71,18 @@ def fail(message: str) -> int:
     return 2
 
 
+def _version(value: bool) -> None:
+    if value:
+        console.print(f"dae-sampler {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def options() -> None:
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """Denoising autoencoders that generate, restore and score images."""
 
 
@@ -62,8 +93,12 @@ def options() -> None:
 def train(
     context: typer.Context,
     data: Annotated[str, typer.Argument(help="A data set's name, a folder of images, or an .npy/.npz file.")] = "",
-    corruption: Annotated[str, typer.Option(help="gaussian, salt-pepper or masking at a level or range; chains with +.")] = DEFAULT_CORRUPTION,
-    net: Annotated[str, typer.Option(help="dense, conv or unet, with arguments: 'dense(128, 64, 28, 64, 128)'.")] = "unet",
+    corruption: Annotated[
+        str, typer.Option(help="gaussian, salt-pepper or masking at a level or range; chains with +.")
+    ] = DEFAULT_CORRUPTION,
+    net: Annotated[
+        str, typer.Option(help="dense, conv or unet, with arguments: 'dense(128, 64, 28, 64, 128)'.")
+    ] = "unet",
     loss: Annotated[str, typer.Option(help="bce, mse or mae.")] = "bce",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default: 5000.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0.001, help="Passes over the data, instead of --steps.")] = None,
@@ -72,13 +107,19 @@ def train(
     weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.01,
     ema: Annotated[float, typer.Option(help="Power of the weight average: step t counts like t^ema.")] = 16.0,
     every: Annotated[int, typer.Option(min=1, help="Steps between validations, sample grids and saves.")] = 500,
-    patience: Annotated[int, typer.Option(min=0, help="Stop after this many validations without progress; 0: never.")] = 0,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after this many validations without progress; 0: never.")
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: a new one in runs/.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out; more --steps extend it.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; more --steps extend it.")
+    ] = False,
     start: Annotated[str | None, typer.Option("--from", help="Start from this model's weights (fine-tune).")] = None,
     size: Annotated[int | None, typer.Option(help="Make the images this many pixels square.")] = None,
     channels: Annotated[int | None, typer.Option(help="1: grey, 3: colour; default: as the images are.")] = None,
-    data_root: Annotated[str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where named data sets lie or go.")] = None,
+    data_root: Annotated[
+        str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where named data sets lie or go.")
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -93,3 +134,204 @@ def train(
     given = {k for k in values if context.get_parameter_source(k).name == "COMMANDLINE"}
     run, settings = job.open_run(job.Settings(**values), given, out, resume)
     raise typer.Exit(job.train(settings, run, console))
+
+
+@app.command(
+    epilog="Examples: dae-sampler sample mnist | dae-sampler sample mnist -n 10000 --out digits.npy | "
+    "dae-sampler sample mnist --sampler ancestral --steps 50 --trajectory digits.gif"
+)
+def sample(
+    model: Model,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    eta: Eta = None,
+    churn: Churn = None,
+    out: Annotated[Path, typer.Option(help="A grid (.png), an array (.npy), or a folder.")] = Path("samples.png"),
+    trajectory: Trajectory = None,
+    every: Every = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Generate images from noise."""
+    console.quiet = quiet
+    from . import images, samplers
+
+    film = images.Film(trajectory, every) if trajectory else None
+    with images.Writer(out, n) as writer:
+        dae = checkpoint.load(model, device, precision)
+        options = _given(eta=eta, churn=churn)
+        name, count = samplers.choose(dae, sampler, steps, **options)
+        chunks = range(0, n, samplers.BATCH)
+        with Bar(console, name, count * len(chunks), "images", n / (count * len(chunks))) as bar:
+            for first in chunks:
+                some = samplers.sample(
+                    dae,
+                    min(samplers.BATCH, n - first),
+                    sampler=name,
+                    steps=count,
+                    seed=seed,
+                    first=first,
+                    on_step=_watcher(dae, bar, None if first else film),
+                    **options,
+                )
+                writer.add(some)
+                if film and not first:
+                    film.save(some)
+    console.print(f"wrote {_listed(out, trajectory)}: {n} images by {name}, {count} steps", markup=False)
+    console.print(f"next: dae-sampler sample {model} -n 1000 --out more/ --seed {seed + 1}", markup=False)
+
+
+@app.command(
+    epilog="Examples: dae-sampler refine mnist vae-samples/ --level 0.5 --compare | "
+    "dae-sampler refine mnist-paper digits.npy --sampler iterate --steps 10"
+)
+def refine(
+    model: Model,
+    source: Source,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    level: Level = None,
+    eta: Eta = None,
+    churn: Churn = None,
+    out: Out = None,
+    compare: Compare = False,
+    trajectory: Trajectory = None,
+    every: Every = 1,
+    strict: Strict = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Add noise to images up to a level and sample down: they move to where the data are dense.
+
+    With --sampler iterate, the paper's refinement: plain iteration, no noise added.
+    """
+    console.quiet = quiet
+    sampling = _given(sampler=sampler, steps=steps, level=level, eta=eta, churn=churn, seed=seed)
+    _from_images("refine", model, source, sampling, out, compare, trajectory, every, strict, device, precision)
+
+
+@app.command(
+    epilog="Examples: dae-sampler denoise mnist scans/ --level 0.5 --compare | "
+    "dae-sampler denoise mnist noisy.npy --level 0.8 --steps 1 (the posterior mean: least squared error)"
+)
+def denoise(
+    model: Model,
+    source: Source,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    level: Level = None,
+    eta: Eta = None,
+    churn: Churn = None,
+    out: Out = None,
+    compare: Compare = False,
+    trajectory: Trajectory = None,
+    every: Every = 1,
+    strict: Strict = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Restore images that are already damaged at --level, adding nothing."""
+    console.quiet = quiet
+    sampling = _given(sampler=sampler, steps=steps, level=level, eta=eta, churn=churn, seed=seed)
+    _from_images("denoise", model, source, sampling, out, compare, trajectory, every, strict, device, precision)
+
+
+@app.command(epilog="Examples: dae-sampler info mnist | dae-sampler info runs/mnist --json")
+def info(
+    model: Model,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what a model or a run is."""
+    facts: dict[str, Any] = {}
+    if Path(model).is_dir():
+        run = Run.open(Path(model))
+        facts = {"run": {"folder": model, "asked": run.read_config(), "reached": (run.read_metrics() or [{}])[-1]}}
+    if not facts or (Path(model) / "model.safetensors").is_file():
+        path = checkpoint.resolve(model)
+        facts["model"] = {"file": str(path), "bytes": path.stat().st_size, **checkpoint.read_metadata(path)}
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for key, value in _flat(facts):
+        table.add_row(key, escape(str(value)))
+    console.print(table)
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {k: v for k, v in options.items() if v is not None}
+
+
+def _listed(*paths: Path | None) -> str:
+    return " and ".join(str(p) for p in paths if p)
+
+
+def _watcher(dae: DenoisingAutoencoder, bar: Bar, film: Film | None) -> Callable[[State], None]:
+    import torch
+
+    def watch(state: State) -> None:
+        bar.advance()
+        if film:  # as the network sees it: clipped, the pixels of a high sigma would be black or white
+            film.add(dae.corruption.scale(state.x, torch.tensor(state.level)) / 2 + 0.5)
+
+    return watch
+
+
+def _from_images(
+    method: str,
+    model: str,
+    source: Path,
+    sampling: dict[str, Any],
+    out: Path | None,
+    compare: bool,
+    trajectory: Path | None,
+    every: int,
+    strict: bool,
+    device: str,
+    precision: str,
+) -> None:
+    from . import images, samplers
+
+    out = out or Path(f"{method}d" + (".npy" if source.suffix in images.ARRAYS else ""))
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError(f"--out {out} would overwrite the input: choose another place")
+    film = images.Film(trajectory, every) if trajectory else None
+    dae = checkpoint.load(model, device, precision)
+    level = samplers.start_level(dae, sampling.pop("level", None))
+    inputs = images.load(source, dae.shape, beyond=6 * level if dae.corruption.is_gaussian else 0, strict=strict)
+    for note in inputs.notes:
+        console.print(f"note: {note}", markup=False)
+    n = len(inputs.images)
+    name, steps = samplers.choose(dae, **{k: v for k, v in sampling.items() if k != "seed"})
+    sampling |= {"sampler": name, "steps": steps, "level": level}
+    total = steps * -(-n // samplers.BATCH)
+    with images.Writer(out, n) as writer, Bar(console, name, total, "images", n / total) as bar:
+        restored = getattr(samplers, method)(dae, inputs.images, **sampling, on_step=_watcher(dae, bar, film))
+        writer.add(restored, inputs.names)
+    if film:
+        film.save(restored)
+    place = (out if writer.is_folder else out.parent) / "compare.png" if compare else None
+    if place:
+        images.save_picture(images.pairs(inputs.images, restored), place)
+    console.print(
+        f"wrote {_listed(out, place, trajectory)}: {n} images by {name} from level {level:g}, {steps} steps",
+        markup=False,
+    )
+    console.print(
+        f"next: the same with another --level than {level:g}: higher invents more, lower keeps more", markup=False
+    )

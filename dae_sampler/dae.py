@@ -41,9 +41,7 @@ class DenoisingAutoencoder(nn.Module):
         precision: ``"float32"`` or ``"bfloat16"``, the precision of the network's inner layers.
     """
 
-    def __init__(
-        self, net: str, corruption: Corruption | str, shape: tuple[int, int, int], loss: str = "bce"
-    ) -> None:
+    def __init__(self, net: str, corruption: Corruption | str, shape: tuple[int, int, int], loss: str = "bce") -> None:
         super().__init__()
         if loss not in LOSSES:
             raise unknown("loss", loss, LOSSES)

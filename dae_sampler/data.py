@@ -104,7 +104,7 @@ def load(
         raise InputError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
     if path.is_dir():
         return _folder(path, size, channels, on_file)
-    if path.suffix.lower() in (".npy", ".npz"):
+    if path.suffix.lower() in pictures.ARRAYS:
         if not path.is_file():
             raise InputError(f"no file at {path}: check the path")
         loaded = Dataset(pictures.from_array(pictures.load_array(path), str(path)), path.name)
@@ -113,7 +113,9 @@ def load(
     elif path.exists():
         raise InputError(f"{path} is not a data set: give a folder of images, an .npy or .npz file, or a name")
     elif len(path.parts) > 1 or path.suffix:
-        raise InputError(f"nothing at {path}: give a folder of images, an .npy or .npz file, or one of {', '.join(NAMED)}")
+        raise InputError(
+            f"nothing at {path}: give a folder of images, an .npy or .npz file, or one of {', '.join(NAMED)}"
+        )
     else:
         raise unknown("data set", str(source), NAMED)
     return _converted(loaded, size, channels)
@@ -126,7 +128,9 @@ def _named(name: str, root: Path, train: bool) -> Tensor:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot load {name} from {root} or download it there ({reason}): point --data-root at it") from None
+        raise InputError(
+            f"cannot load {name} from {root} or download it there ({reason}): point --data-root at it"
+        ) from None
 
 
 def _converted(data: Dataset, size: int | None, channels: int | None) -> Dataset:
@@ -142,7 +146,9 @@ def _folder(
 ) -> Dataset:
     files = pictures.find(folder)
     if not files:
-        raise InputError(f"{folder} holds no images: give a folder with .png, .jpg or other pictures in it, at any depth")
+        raise InputError(
+            f"{folder} holds no images: give a folder with .png, .jpg or other pictures in it, at any depth"
+        )
     read, skipped = [], []
     for i, file in enumerate(files):
         try:
@@ -157,7 +163,9 @@ def _folder(
         raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {skipped[0]}")
     if size is None and len(sizes) > 1:
         (w, h), (w2, h2) = sizes[0], sizes[-1]
-        raise InputError(f"the pictures in {folder} have {len(sizes)} sizes, from {w}x{h} to {w2}x{h2}: give one with --size")
+        raise InputError(
+            f"the pictures in {folder} have {len(sizes)} sizes, from {w}x{h} to {w2}x{h2}: give one with --size"
+        )
     channels = channels or (3 if any(picture.mode == "RGB" for picture in read) else 1)
     shape = (channels, size or sizes[0][1], size or sizes[0][0])
     return Dataset(torch.stack([pictures.to_tensor(p, shape) for p in read]), folder.name, tuple(skipped))

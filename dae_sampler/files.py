@@ -34,7 +34,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another place") from None
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another place"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

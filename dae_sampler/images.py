@@ -5,8 +5,11 @@ Tensors are (N,C,H,W) with C 1 or 3; uint8 0..255, or float in [0,1], which is r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -18,12 +21,16 @@ from .errors import InputError
 from .files import replacing
 
 ANIMATIONS = (".gif", ".webp")
-_PICTURE_MODES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+ARRAYS = (".npy", ".npz")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+MOST_IN_GRID = 2500
+MOST_SHOWN = 64
+"""Images in a trajectory's frames and in before/after pictures."""
 
 
 def find(folder: Path) -> list[Path]:
     """The image files in ``folder`` at any depth, by extension, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURE_MODES and p.is_file())
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
 
 
 def read(path: Path) -> Image.Image:
@@ -77,15 +84,16 @@ def to_tensor(picture: Image.Image, shape: tuple[int, int, int]) -> Tensor:
     return pixels[None] if channels == 1 else pixels.permute(2, 0, 1).contiguous()
 
 
-def from_array(array: np.ndarray, name: str = "the array") -> Tensor:
+def from_array(array: np.ndarray, name: str = "the array", beyond: float = 0.0) -> Tensor:
     """An array of images as (N,C,H,W): uint8 as it is, floats in [0,1] as float32.
 
     Args:
         array: (N,H,W), (N,C,H,W) or (N,H,W,C) with C 1 or 3.
         name: what to call it in errors.
+        beyond: how far floats may lie outside [0,1], as noisy images do.
 
     Raises:
-        InputError: another rank or type, not-a-number, or values outside [0,1].
+        InputError: another rank or type, not-a-number, or values outside their range.
     """
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
@@ -103,9 +111,11 @@ def from_array(array: np.ndarray, name: str = "the array") -> Tensor:
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"{name} holds values that are not finite: replace NaN and infinities first")
-    if low < 0 or high > 1 or array.dtype.kind != "f":
-        cure = "convert it to uint8" if 0 <= low and 1 < high <= 255 else "scale it with (x - min) / (max - min)"
-        raise InputError(f"{name} holds {array.dtype} from {low:g} to {high:g}: targets are floats in [0,1] or uint8; {cure}")
+    if low < -beyond or high > 1 + beyond or array.dtype.kind != "f":
+        cure = "divide by 255" if low >= 0 and 1 < high <= 255 else "scale with (x - min) / (max - min)"
+        raise InputError(
+            f"{name} holds {array.dtype} from {low:g} to {high:g}: images are floats in [0,1] or uint8; {cure}"
+        )
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
@@ -121,7 +131,9 @@ def load_array(path: Path) -> np.ndarray:
             return loaded
         with loaded:
             keys = loaded.files
-            key = keys[0] if len(keys) == 1 else next((k for k in ("images", "x", "x_train", "arr_0") if k in keys), None)
+            key = (
+                keys[0] if len(keys) == 1 else next((k for k in ("images", "x", "x_train", "arr_0") if k in keys), None)
+            )
             if key is None:
                 raise InputError(f"{path} holds {', '.join(keys) or 'nothing'}: name the array of images 'images'")
             return loaded[key]
@@ -130,6 +142,78 @@ def load_array(path: Path) -> np.ndarray:
     except Exception as error:  # numpy raises almost anything on a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot read {path} as a numpy array ({reason}): save it with np.save") from None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images read for a model, and what had to be done to them."""
+
+    images: Tensor
+    """(N,C,H,W), uint8 or float32."""
+    names: list[str]
+    """Of each image, relative to the folder and without extension; numbers for an array."""
+    notes: list[str]
+    """A sentence for each kind of conversion, and for each file that was skipped."""
+
+
+def load(source: Path, shape: tuple[int, int, int], beyond: float = 0.0, strict: bool = False) -> Inputs:
+    """A picture, a folder of pictures (any depth), or an ``.npy``/``.npz`` array, converted to ``shape`` (C,H,W).
+
+    Args:
+        source: what to read.
+        shape: what the model takes.
+        beyond: how far an array's floats may lie outside [0,1].
+        strict: stop at a picture that cannot be read, instead of skipping it.
+
+    Raises:
+        InputError: there is nothing there, or nothing that can be used.
+    """
+    if source.suffix.lower() in ARRAYS and source.is_file():
+        return _load_array(source, shape, beyond)
+    if not source.exists():
+        raise InputError(f"nothing at {source}: give a picture, a folder of pictures, or an .npy or .npz file")
+    files = find(source) if source.is_dir() else [source]
+    if not files:
+        raise InputError(f"{source} holds no pictures: give a folder with .png, .jpg or other pictures in it")
+    channels, height, width = shape
+    tensors, kept, notes, changed = [], [], [], {"resized": 0, "made grey": 0, "made RGB": 0}
+    for file in files:
+        try:
+            picture = read(file)
+        except InputError as error:
+            if strict or len(files) == 1:
+                raise
+            notes.append(f"skipped: {error}")
+            continue
+        changed["resized"] += picture.size != (width, height)
+        changed["made grey"] += picture.mode == "RGB" and channels == 1
+        changed["made RGB"] += picture.mode == "L" and channels == 3
+        tensors.append(to_tensor(picture, shape))
+        kept.append(file)
+    if not tensors:
+        raise InputError(f"none of the {len(files)} pictures in {source} can be read; {notes[0]}")
+    size = f"the model's {width}x{height}"
+    notes += [f"{count} of {len(kept)} pictures were {what} to fit {size}" for what, count in changed.items() if count]
+    return Inputs(torch.stack(tensors), _names(kept, source if source.is_dir() else source.parent), notes)
+
+
+def _load_array(source: Path, shape: tuple[int, int, int], beyond: float) -> Inputs:
+    images = from_array(load_array(source), str(source), beyond)
+    notes = []
+    if tuple(images.shape[1:]) != shape:
+        if beyond and images.dtype != torch.uint8:
+            raise InputError(
+                f"{source} holds images of {tuple(images.shape[1:])}, the model takes {shape}: resize them first"
+            )
+        images = torch.stack([to_tensor(to_picture(image), shape) for image in images])
+        notes = [f"the images were converted to the model's {shape}"]
+    return Inputs(images, [f"{i:06d}" for i in range(len(images))], notes)
+
+
+def _names(files: list[Path], folder: Path) -> list[str]:
+    """Names without extension, but with it where two files differ in nothing else."""
+    stems = [str(f.relative_to(folder).with_suffix("")) for f in files]
+    return [s if stems.count(s) == 1 else str(f.relative_to(folder)) for s, f in zip(stems, files, strict=True)]
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -157,6 +241,12 @@ def grid(images: Tensor, columns: int = 0) -> Image.Image:
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
+def pairs(before: Tensor, after: Tensor) -> Image.Image:
+    """The first images before (left) and after (right), four pairs a row."""
+    both = torch.stack([to_uint8(before[:MOST_SHOWN].cpu()), to_uint8(after[:MOST_SHOWN].cpu())], 1)
+    return grid(both.flatten(0, 1), columns=8)
+
+
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture in the format of ``path``'s extension.
 
@@ -167,26 +257,78 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         try:
             picture.save(temporary)
         except (ValueError, KeyError):
-            raise InputError(f"cannot write pictures as {path.suffix or 'a file without extension'}: use .png") from None
+            raise InputError(
+                f"cannot write pictures as {path.suffix or 'a file without extension'}: use .png"
+            ) from None
 
 
-def save_animation(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0) -> None:
-    """Write an endless GIF or WebP of about ``seconds``, which rests on the last frame."""
-    if path.suffix.lower() not in ANIMATIONS:
-        raise InputError(f"cannot animate {path.suffix or path.name}: name the trajectory with .gif or .webp")
-    durations = [max(40, int(1000 * seconds / len(frames)))] * len(frames)
-    durations[-1] += 1500
-    with replacing(path) as temporary:
-        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+class Writer:
+    """Where generated images go, by the name given: an ``.npy`` array, a folder of PNGs, or one grid picture.
+
+    A context manager; arrays and folders are written as images come, so memory does not grow with their number.
+
+    Args:
+        out: an ``.npy`` file, a picture file, or (no extension) a folder.
+        n: images in all.
+    """
+
+    def __init__(self, out: Path, n: int) -> None:
+        suffix = out.suffix.lower()
+        self.out, self.n, self.done = out, n, 0
+        self.is_array, self.is_folder = suffix == ".npy", not suffix or out.is_dir()
+        self.grid: list[Tensor] = []
+        self.stack = ExitStack()
+        if self.is_array or self.is_folder:
+            return
+        if suffix not in PICTURES:
+            raise InputError(f"cannot write images as {suffix}: name a picture (.png), an array (.npy) or a folder")
+        if n > MOST_IN_GRID:
+            raise InputError(f"{n} images in one picture cannot be seen: name a folder or an .npy file with --out")
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.grid and kind is None:
+            everything = torch.cat(self.grid)
+            save_picture(to_picture(everything[0]) if self.n == 1 else grid(everything), self.out)
+        self.stack.__exit__(kind, error, trace)
+
+    def add(self, images: Tensor, names: Sequence[str] | None = None) -> None:
+        """The next images, float (B,C,H,W) in [0,1]; ``names`` are those of their files, numbers by default."""
+        first, self.done = self.done, self.done + len(images)
+        if self.is_folder:
+            for i, image in enumerate(images):
+                name = names[i] if names else f"{first + i:06d}"
+                save_picture(to_picture(image), self.out / f"{name}.png")
+        elif self.is_array:
+            if not first:
+                path = self.stack.enter_context(replacing(self.out))
+                shape = (self.n, *images.shape[1:])
+                self.array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+            self.array[first : self.done] = images.numpy()
+        else:
+            self.grid.append(images)
 
 
-def save_array(images: Tensor, path: Path) -> None:
-    """Write images as float32 (N,C,H,W) in [0,1] to an ``.npy`` file."""
-    with replacing(path) as temporary:
-        np.save(temporary, images.cpu().numpy())
+class Film:
+    """Collects what a trajectory shows: a grid of the first images at every k-th step."""
 
+    def __init__(self, path: Path, every: int) -> None:
+        if path.suffix.lower() not in ANIMATIONS:
+            raise InputError(f"cannot animate {path}: name the trajectory with .gif or .webp")
+        self.path, self.every, self.steps, self.frames = path, every, 0, []
 
-def save_folder(images: Iterable[tuple[str, Tensor]], folder: Path) -> None:
-    """Write each (name, image) as ``folder/name.png``."""
-    for name, image in images:
-        save_picture(to_picture(image), folder / f"{name}.png")
+    def add(self, images: Tensor) -> None:
+        """The images after a step, float (B,C,H,W); the first ``MOST_SHOWN`` are kept."""
+        if self.steps % self.every == 0:
+            self.frames.append(grid(images[:MOST_SHOWN]))
+        self.steps += 1
+
+    def save(self, last: Tensor) -> None:
+        """Write an endless animation of some four seconds, which rests on ``last``."""
+        frames = [*self.frames, grid(last[:MOST_SHOWN])]
+        durations = [max(40, 4000 // len(frames))] * len(frames)
+        durations[-1] = 1500
+        with replacing(self.path) as temporary:
+            frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)

@@ -89,7 +89,9 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
     for name in sorted(given - MAY_CHANGE):
         if getattr(settings, name) != getattr(before, name):
             option = "--from" if name == "start" else f"--{name.replace('_', '-')}"
-            raise InputError(f"the run has {option} {getattr(before, name)}, which cannot change: leave it out, or start a new run")
+            raise InputError(
+                f"the run has {option} {getattr(before, name)}, which cannot change: leave it out, or start a new run"
+            )
     changed = {k: getattr(settings, k) for k in given & MAY_CHANGE}
     if {"steps", "epochs"} & given:
         changed = {"steps": None, "epochs": None} | changed
@@ -113,9 +115,7 @@ def train(settings: Settings, run: Run, console: Console) -> int:
             bar.advance()
 
         root = Path(settings.data_root) if settings.data_root else None
-        dataset = data.load(
-            settings.data, root=root, size=settings.size, channels=settings.channels, on_file=on_file
-        )
+        dataset = data.load(settings.data, root=root, size=settings.size, channels=settings.channels, on_file=on_file)
     if dataset.skipped:
         console.print(f"skipped {len(dataset.skipped)} files; the first: {dataset.skipped[0]}", markup=False)
     recipe = settings.recipe(len(dataset.images))
@@ -140,7 +140,9 @@ def build(settings: Settings, shape: tuple[int, int, int]) -> DenoisingAutoencod
             dae.load_state_dict(source.state_dict())
         except RuntimeError:
             mine = f"{source.net_text} for {source.corruption} images {source.shape}"
-            raise InputError(f"--from {settings.start} is {mine}: give the same --net, kind of --corruption and --size") from None
+            raise InputError(
+                f"--from {settings.start} is {mine}: give the same --net, kind of --corruption and --size"
+            ) from None
         dae.info["from"] = settings.start
     return dae
 

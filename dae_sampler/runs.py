@@ -12,12 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Run:
@@ -25,26 +26,14 @@ class Run:
 
     Attributes:
         folder: where it is.
-        config: what was asked for, as written to config.json.
+        config_file, state_file, metrics_file: its parts.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.config_file = folder / "config.json"
         self.state_file = folder / "state.safetensors"
         self.metrics_file = folder / "metrics.csv"
-
-    @classmethod
-    def create(cls, folder: Path, config: dict[str, Any]) -> Run:
-        """A new run in ``folder``.
-
-        Raises:
-            InputError: there is a run in the folder already, or it cannot be written.
-        """
-        run = cls(folder)
-        if run.config_file.exists():
-            raise InputError(f"{folder} holds a run already: go on with it by --resume, or give another --out")
-        run.write_config(config)
-        return run
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -57,11 +46,6 @@ class Run:
         if not run.config_file.is_file():
             raise InputError(f"{folder} holds no run to resume: leave out --resume to start one")
         return run
-
-    @property
-    def config_file(self) -> Path:
-        """What was asked for."""
-        return self.folder / "config.json"
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json."""
@@ -130,7 +114,9 @@ class Run:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(handle)
-            raise InputError(f"another process is training in {self.folder}: wait for it, or give another --out") from None
+            raise InputError(
+                f"another process is training in {self.folder}: wait for it, or give another --out"
+            ) from None
         try:
             yield
         finally:

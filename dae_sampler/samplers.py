@@ -16,6 +16,8 @@ With sigma the level and p_sigma the density smoothed by it:
 
 from __future__ import annotations
 
+import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -123,31 +125,48 @@ def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterato
 SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {f.__name__: f for f in (iterate, walk, euler, heun, ancestral)}
 ANY_CORRUPTION = frozenset({"iterate", "walk"})
 """Samplers that need no range of Gaussian levels."""
+USUAL_STEPS = {"iterate": 10, "walk": 50, "euler": 40, "heun": 18, "ancestral": 50}
 
 
 def _pairs(levels: Tensor) -> Iterator[tuple[float, float]]:
     values = levels.tolist()
-    return zip(values[:-1], values[1:], strict=True)
+    return itertools.pairwise(values)
 
 
-def choose(dae: Denoiser, sampler: str | None, steps: int | None) -> tuple[str, int]:
-    """Sampler and steps, by default those that the checkpoint names, else heun for a range of Gaussian levels, else walk.
+def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None, **options: float) -> tuple[str, int]:
+    """Sampler and steps: those given, else the checkpoint's best, else heun for a range of Gaussian levels or walk.
 
     Raises:
-        InputError: the sampler is unknown or does not go with the model's corruption.
+        InputError: the sampler is unknown, does not go with the model's corruption, or does not take the ``options``.
     """
-    best = getattr(dae, "info", {}).get("sampler", {})
-    follows_sigma = dae.corruption.ranged and dae.corruption.is_gaussian
+    q, best = dae.corruption, getattr(dae, "info", {}).get("sampler", {})
+    follows_sigma = q.ranged and q.is_gaussian
     sampler = sampler or best.get("name") or ("heun" if follows_sigma else "walk")
     if sampler not in SAMPLERS:
         raise unknown("sampler", sampler, SAMPLERS)
     if sampler not in ANY_CORRUPTION and not follows_sigma:
-        raise InputError(f"{sampler} needs a model of a range of Gaussian levels, this one has {dae.corruption}: use walk or iterate")
+        raise InputError(f"{sampler} needs a range of Gaussian levels, this model has {q}: use walk or iterate")
+    for name in options:
+        if name not in inspect.signature(SAMPLERS[sampler]).parameters:
+            raise InputError(f"{sampler} takes no {name}: leave it out, or choose another sampler")
     if steps is None:
-        steps = best["steps"] if best.get("name") == sampler else {"heun": 18, "iterate": 10}.get(sampler, 50)
+        steps = best["steps"] if best.get("name") == sampler else USUAL_STEPS[sampler]
     if steps < 1:
         raise InputError(f"steps must be 1 or more, got {steps}")
     return sampler, steps
+
+
+def start_level(dae: Denoiser, level: float | None = None) -> float:
+    """The level to start from: the one given, else the corruption's usual one.
+
+    Raises:
+        InputError: the level is outside what the model was trained for.
+    """
+    q = dae.corruption
+    level = q.usual_level if level is None else level
+    if not q.low <= level <= q.high:
+        raise InputError(f"level {level:g} is outside what the model was trained for, {q}: choose one inside")
+    return level
 
 
 @torch.inference_mode()
@@ -182,7 +201,7 @@ def sample(
     """
     if n < 1:
         raise InputError(f"n must be 1 or more, got {n}")
-    sampler, steps = choose(dae, sampler, steps)
+    sampler, steps = choose(dae, sampler, steps, **options)
     levels = dae.corruption.levels(steps)
     batches = []
     for start in range(0, n, BATCH):
@@ -226,7 +245,7 @@ def refine(
     Raises:
         InputError: an argument is out of its range or does not go with the model.
     """
-    sampler, steps = choose(dae, sampler, steps)
+    sampler, steps = choose(dae, sampler, steps, **options)
     return _from_images(dae, images, level, sampler, steps, seed, on_step, options, corrupt=sampler != "iterate")
 
 
@@ -248,7 +267,7 @@ def denoise(
     where the damage leaves a choice; more steps settle on one sharp restoration. Arguments, result and errors are
     those of :func:`refine`.
     """
-    sampler, steps = choose(dae, sampler, steps)
+    sampler, steps = choose(dae, sampler, steps, **options)
     return _from_images(dae, images, level, sampler, steps, seed, on_step, options, corrupt=False)
 
 
@@ -266,10 +285,7 @@ def _from_images(
     if images.ndim != 4 or tuple(images.shape[1:]) != tuple(dae.shape):
         wanted, got = "x".join(map(str, dae.shape)), "x".join(map(str, images.shape))
         raise InputError(f"the images are {got}, the model takes (N,{wanted.replace('x', ',')}): convert them first")
-    q = dae.corruption
-    level = q.usual_level if level is None else level
-    if not q.low <= level <= q.high:
-        raise InputError(f"level {level:g} is outside what the model was trained for, {q}: choose one inside")
+    q, level = dae.corruption, start_level(dae, level)
     levels = torch.full((steps + 1,), level) if sampler == "iterate" else q.levels(steps, level)
     batches = []
     for start in range(0, len(images), BATCH):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from . import checkpoint
 from .dae import DenoisingAutoencoder
 from .errors import InputError
 from .images import to_float
-from .losses import LOSSES, entropy
+from .losses import entropy
 from .noise import StepNoise, batch_indices
 from .runs import Run
 

@@ -22,9 +22,7 @@ class Conv(nn.Module):
         embedding: length of the conditioning vector c.
     """
 
-    def __init__(
-        self, shape: tuple[int, int, int], *, width: int = 32, code: int = 64, embedding: int = 128
-    ) -> None:
+    def __init__(self, shape: tuple[int, int, int], *, width: int = 32, code: int = 64, embedding: int = 128) -> None:
         super().__init__()
         check_sizes("conv", width=(width, 8, 1024), code=(code, 1, 8192), embedding=(embedding, 1, 4096))
         channels, *size = shape

@@ -37,7 +37,9 @@ class LevelEmbedding(nn.Module):
 
     def __init__(self, dim: int, features: int = 32) -> None:
         super().__init__()
-        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-2, 2, features // 2, base=2), persistent=False)
+        self.register_buffer(
+            "frequencies", 2 * math.pi * torch.logspace(-2, 2, features // 2, base=2), persistent=False
+        )
         self.mlp = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, condition: Tensor) -> Tensor:
