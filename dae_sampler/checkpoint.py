@@ -39,7 +39,7 @@ def resolve(model: str | Path) -> Path:
     path = Path(model)
     if path.is_dir():
         if not (path / "model.safetensors").is_file():
-            raise InputError(f"{path} has no model.safetensors yet: finish the run with train --resume --out {path}")
+            raise InputError(f"{path} holds no model.safetensors: give a finished run, or a .safetensors file")
         return path / "model.safetensors"
     if path.is_file():
         return path

@@ -88,7 +88,8 @@ def options(
 
 @app.command(
     epilog="Examples: dae-sampler train mnist | dae-sampler train photos/ --size 32 --steps 20000 | "
-    "dae-sampler train mnist --corruption 'gaussian(0.5)' --net 'conv(code=32)' | dae-sampler train --resume --out runs/mnist"
+    "dae-sampler train mnist --corruption 'gaussian(0.75)' --net 'conv(code=32)' | "
+    "dae-sampler train --resume --out runs/mnist"
 )
 def train(
     context: typer.Context,
@@ -250,10 +251,10 @@ def info(
 ) -> None:
     """Say what a model or a run is."""
     facts: dict[str, Any] = {}
-    if Path(model).is_dir():
-        run = Run.open(Path(model))
+    run = Run(Path(model))
+    if run.config_file.is_file():
         facts = {"run": {"folder": model, "asked": run.read_config(), "reached": (run.read_metrics() or [{}])[-1]}}
-    if not facts or (Path(model) / "model.safetensors").is_file():
+    if not facts or (run.folder / "model.safetensors").is_file():
         path = checkpoint.resolve(model)
         facts["model"] = {"file": str(path), "bytes": path.stat().st_size, **checkpoint.read_metadata(path)}
     if as_json:

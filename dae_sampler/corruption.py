@@ -93,9 +93,11 @@ class Corruption:
             raise InputError(f"{self.name} got the range {spec.show(level)}: write the lower level first")
         self.low, self.high, self.ranged = float(low), float(high), low < high
         if density is not None and not self.ranged:
-            raise InputError(f"{self.name}({spec.show(level)}) has one level: a density needs a range low..high")
+            raise InputError(f"{self.name}({spec.show(level)}) has one level, but a density needs a range low..high")
         self.given_density = density is not None
         density = density.build("density", DENSITIES) if isinstance(density, spec.Part) else density
+        if not hasattr(density, "quantile") and density is not None:
+            raise InputError(f"{spec.show(density)} is no density of levels: choose one of {', '.join(DENSITIES)}")
         self.density = density or self.default_density()
 
     def __str__(self) -> str:
@@ -161,7 +163,7 @@ class Gaussian(Corruption):
         return level.log() / 4
 
     def levels(self, steps: int, start: float | None = None, rho: float = 7.0) -> Tensor:
-        """From ``start`` down to the lowest trained sigma, evenly in sigma^(1/rho), then 0 (Karras et al. 2022, eq. 5)."""
+        """From ``start`` to the lowest trained sigma, evenly in sigma^(1/rho), then 0 (Karras et al. 2022, eq. 5)."""
         if not self.ranged:
             return super().levels(steps, start)
         ends = (self.high if start is None else start) ** (1 / rho), self.low ** (1 / rho)

@@ -77,7 +77,10 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
     if not resume:
         if not settings.data:
             raise InputError(f"say what to train on: a folder, an .npy or .npz file, or one of {', '.join(data.NAMED)}")
-        return Run(out or _fresh(settings.data)), settings
+        run = Run(out or _fresh(settings.data))
+        if run.config_file.exists():
+            raise InputError(f"{out} holds a run already: go on with it by --resume, or give another --out")
+        return run, settings
     if out is None:
         raise InputError("say which run to resume: --out RUN")
     run = Run.open(out)
@@ -154,8 +157,8 @@ def _announce(console: Console, dae: DenoisingAutoencoder, x: Tensor, recipe: Re
     console.print(
         f"{'resuming' if resumed else 'training'} {dae.net_text} ({weights / 1e6:.2f} M parameters) by {dae.objective} "
         f"under {dae.corruption}\n"
-        f"on {n} images of {dae.info['data']} ({size}; {len(x) - n} held out), {recipe.steps} steps of {recipe.batch} = "
-        f"{recipe.steps * recipe.batch / n:.1f} epochs, {dae.precision} on {dae.device.type}, into {run.folder}",
+        f"on {n} images of {dae.info['data']} ({size}; {len(x) - n} held out), {recipe.steps} steps of {recipe.batch} "
+        f"= {recipe.steps * recipe.batch / n:.1f} epochs, {dae.precision} on {dae.device.type}, into {run.folder}",
         markup=False,
     )
 

@@ -136,7 +136,7 @@ def fit(
     """
     recipe = recipe or Recipe()
     training, validation = _split(images, recipe, dae.shape)
-    state = _State(dae, recipe)
+    state = TrainingState(dae, recipe)
     if run and (saved := run.load_state()):
         state.restore(*saved)
     state.started = time.monotonic()
@@ -174,7 +174,7 @@ def _split(images: Tensor, recipe: Recipe, shape: tuple[int, int, int]) -> tuple
     return images[~chosen], images[chosen]
 
 
-class _State:
+class TrainingState:
     """All that changes during training."""
 
     def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe) -> None:
@@ -275,7 +275,7 @@ class _State:
             checkpoint.save(self.dae, run.folder / "model.safetensors")
 
 
-def _record(run: Run, state: _State, checked: Validation) -> None:
+def _record(run: Run, state: TrainingState, checked: Validation) -> None:
     steps = state.step - int((state.step - 1) // state.recipe.every) * state.recipe.every
     row: dict[str, Any] = {
         "step": state.step,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class Dense(nn.Module):
             check_sizes("dense", width=(width, 1, 8192))
         self.shape, self.embedding = shape, embedding
         sizes = [math.prod(shape), *widths, math.prod(shape)]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.conditions = nn.ModuleList(nn.Linear(embedding, w) for w in widths)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:

@@ -1,0 +1,37 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from dae_sampler.corruption import parse
+
+torch.set_num_threads(2)
+
+
+class GaussianData:
+    """The exact denoiser of N(mean, variance) data, any dimension: what samplers are held against."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, mean=0.4, variance=0.01, corruption="gaussian(0.002..20)", shape=(1, 4, 4)):
+        self.mean, self.variance, self.shape = mean, variance, shape
+        self.corruption = parse(corruption)
+
+    def __call__(self, x, level):
+        sigma = torch.as_tensor(level)
+        return self.mean + self.variance / (self.variance + sigma**2) * (x - self.mean)
+
+
+@pytest.fixture
+def gaussian_data():
+    return GaussianData
+
+
+@pytest.fixture
+def data_root():
+    """Where MNIST lies, or a skip."""
+    root = os.environ.get("DAE_SAMPLER_DATA")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("set DAE_SAMPLER_DATA to a folder that holds MNIST/raw to run this")
+    return Path(root)

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dae_sampler import DenoisingAutoencoder, InputError, checkpoint, load, sample, save
+
+
+@pytest.fixture
+def dae():
+    torch.manual_seed(0)
+    model = DenoisingAutoencoder("unet(width=8)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8)).eval()
+    model.info = {"data": "test", "sampler": {"name": "euler", "steps": 3}}
+    return model
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
+def test_round_trip_is_exact_in_the_stored_precision(dae, tmp_path, dtype):
+    save(dae, tmp_path / "m.safetensors", dtype)
+    again = load(tmp_path / "m.safetensors", precision="float32")
+    for name, weight in dae.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight.to(dtype or weight.dtype).to(weight.dtype))
+    assert (again.corruption, again.net_text, again.shape) == (dae.corruption, dae.net_text, dae.shape)
+    assert (again.objective, again.info) == (dae.objective, dae.info)
+
+
+def test_loaded_model_samples_as_the_saved_one(dae, tmp_path):
+    save(dae, tmp_path / "m.safetensors")
+    assert torch.equal(sample(load(tmp_path / "m.safetensors", precision="float32"), 3), sample(dae, 3))
+
+
+def test_every_shipped_model_loads_and_is_small():
+    assert {"mnist", "mnist-paper"} <= set(checkpoint.shipped())
+    for name, path in checkpoint.shipped().items():
+        assert path.stat().st_size <= 6_000_000
+        assert torch.isfinite(sample(load(name), 2, steps=2)).all()
+        assert checkpoint.read_metadata(path)["info"]["licence"]
+
+
+def test_folder_of_a_run_stands_for_its_model(dae, tmp_path):
+    save(dae, tmp_path / "model.safetensors")
+    assert checkpoint.resolve(tmp_path) == tmp_path / "model.safetensors"
+
+
+def test_unknown_names_get_a_hint():
+    with pytest.raises(InputError, match="did you mean 'mnist'"):
+        load("mnits")
+    with pytest.raises(InputError, match="no model at"):
+        load("nowhere/model.safetensors")
+
+
+def damaged(path, dae):
+    """Files that are no checkpoints, each with a word that its error must have."""
+    save(dae, path)
+    good = path.read_bytes()
+    header = int.from_bytes(good[:8], "little")
+    facts = checkpoint.read_metadata(path)
+    weights = {k: v.contiguous() for k, v in dae.state_dict().items()}
+
+    def with_facts(**changes):
+        save_file(weights, path, metadata={checkpoint.KEY: json.dumps(facts | changes)})
+        return path.read_bytes()
+
+    save_file(weights, path)
+    yield path.read_bytes(), "metadata"
+    yield b"", "safetensors"
+    yield good[: len(good) // 2], "safetensors"
+    yield good[:7], "safetensors"
+    yield (2**60).to_bytes(8, "little") + good[8:], "safetensors"
+    yield b"\x80\x04\x95" + good, "safetensors"
+    yield good[:8] + b"x" * header + good[8 + header :], "safetensors"
+    yield with_facts(format=99), "upgrade"
+    yield with_facts(net="unet(width=16)"), "do not fit"
+    yield with_facts(net="unet(width=1000000)"), "width"
+    yield with_facts(net="dense(" + "8192, " * 80 + "8192)"), "do not fit"
+    yield with_facts(net="os.system(1)"), "unknown"
+    yield with_facts(corruption="gaussian("), "expected"
+    yield with_facts(shape=[1, 10**9, 10**9]), "damaged"
+    yield with_facts(shape="no"), "damaged"
+    yield with_facts(net=3), "damaged"
+    yield with_facts(info=[]), "damaged"
+
+
+def test_damaged_files_are_refused_in_a_sentence(dae, tmp_path):
+    path = tmp_path / "m.safetensors"
+    for content, word in list(damaged(path, dae)):
+        path.write_bytes(content)
+        with pytest.raises(InputError) as error:
+            load(path)
+        assert word in str(error.value)

@@ -1,0 +1,257 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dae_sampler import DenoisingAutoencoder, __version__, images, save
+
+COMMANDS = ["train", "sample", "refine", "denoise", "info"]
+
+
+def run(*arguments, cwd=None, code=0):
+    """Run the command in a process of its own, as a user does."""
+    process = subprocess.run(
+        [sys.executable, "-m", "dae_sampler", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert process.returncode == code, process.stdout + process.stderr
+    assert "Traceback" not in process.stderr
+    return process.stdout + process.stderr
+
+
+def call(monkeypatch, capsys, *arguments, code=0):
+    """Run the command in this process, which is faster."""
+    from dae_sampler import cli
+
+    monkeypatch.setattr(sys, "argv", ["dae-sampler", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    captured = capsys.readouterr()
+    assert end.value.code == code, captured
+    return captured.out + captured.err
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    dae = DenoisingAutoencoder("dense(16)", "gaussian(0.02..20)", (1, 8, 8))
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    save(dae, path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    Image.new("L", (8, 8), 90).save(folder / "grey.png")
+    Image.new("RGB", (20, 10), (9, 90, 200)).save(folder / "colour.jpg")
+    Image.new("RGBA", (8, 8), (9, 90, 200, 30)).save(folder / "deep" / "clear.png")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(monkeypatch, capsys, command):
+    assert f"dae-sampler {command}" in call(monkeypatch, capsys, command, "--help")
+
+
+def test_help_and_info_do_not_wait_for_torch(model):
+    for arguments in (["--help"], ["info", str(model)]):
+        program = (
+            f"import sys; sys.argv = ['dae-sampler', *{arguments!r}]\n"
+            "from dae_sampler.cli import main\n"
+            "try: main()\n"
+            "except SystemExit: assert 'torch' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_launcher_is_the_same_command(request):
+    root = request.config.rootpath
+    out = subprocess.run([sys.executable, root / "cli.py", "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in out.stdout
+
+
+def test_train_sample_refine_end_to_end(tmp_path):
+    run("train", "digits", "--steps", 40, "--every", 20, "--out", "run", "--batch", 32, "--tensorboard", cwd=tmp_path)
+    folder = tmp_path / "run"
+    names = {p.name for p in folder.iterdir()}
+    assert {
+        "config.json",
+        "metrics.csv",
+        "samples",
+        "state.safetensors",
+        "model.safetensors",
+        "last.safetensors",
+    } <= names
+    assert len(list((folder / "samples").glob("*.png"))) == 2
+    assert list((folder / "events").iterdir())
+    text = run("sample", "run", "-n", 9, "--trajectory", "way.gif", "--every", 4, cwd=tmp_path)
+    assert "next:" in text
+    assert (tmp_path / "samples.png").is_file()
+    assert (tmp_path / "way.gif").is_file()
+    text = run("train", "--resume", "--out", "run", "--steps", 50, cwd=tmp_path)
+    assert "resuming" in text
+    rows = (folder / "metrics.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == [20, 40, 50]
+    run("train", "digits", "--from", "run", "--steps", 2, "--out", "tuned", cwd=tmp_path)
+    text = run("info", "tuned", cwd=tmp_path)
+    assert "gaussian(0.02..20, lognormal(-0.5, 1.2))" in " ".join(text.split())
+
+
+def test_info_for_machines(monkeypatch, capsys, model):
+    facts = json.loads(call(monkeypatch, capsys, "info", model, "--json"))
+    assert facts["model"]["corruption"] == "gaussian(0.02..20)"
+
+
+def test_same_seed_same_samples(monkeypatch, capsys, model, tmp_path):
+    outs = [tmp_path / f"{i}.npy" for i in range(3)]
+    for out, seed in zip(outs, (5, 5, 6), strict=True):
+        call(
+            monkeypatch,
+            capsys,
+            "sample",
+            model,
+            "-n",
+            3,
+            "--steps",
+            4,
+            "--seed",
+            seed,
+            "--out",
+            out,
+            "--precision",
+            "float32",
+        )
+    first, second, other = map(np.load, outs)
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_samples_go_where_the_name_says(monkeypatch, capsys, model, tmp_path):
+    for name in ("a.png", "a.npy", "folder"):
+        call(monkeypatch, capsys, "sample", model, "-n", 300, "--steps", 2, "--out", tmp_path / name)
+    assert np.load(tmp_path / "a.npy").shape == (300, 1, 8, 8)
+    assert len(list((tmp_path / "folder").glob("*.png"))) == 300
+
+
+@pytest.mark.parametrize("command", ["refine", "denoise"])
+def test_mixed_folder_keeps_its_names(monkeypatch, capsys, model, pictures, tmp_path, command):
+    out = tmp_path / "out"
+    text = call(monkeypatch, capsys, command, model, pictures, "--out", out, "--compare", "--steps", 2)
+    assert "made grey" in text
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.png")) == [
+        "colour.png",
+        "compare.png",
+        "deep/clear.png",
+        "grey.png",
+    ]
+    assert Image.open(out / "colour.png").size == (8, 8)
+
+
+def test_arrays_come_back_as_arrays(monkeypatch, capsys, model, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).normal(0.5, 0.4, (5, 8, 8)))
+    call(monkeypatch, capsys, "denoise", model, "x.npy", "--level", 0.4)
+    assert np.load("denoised.npy").shape == (5, 1, 8, 8)
+
+
+def test_quiet_prints_nothing(monkeypatch, capsys, model, tmp_path):
+    assert (
+        call(monkeypatch, capsys, "sample", model, "-n", 2, "--steps", 2, "--out", tmp_path / "a.png", "--quiet") == ""
+    )
+
+
+BAD = [
+    ([], "Missing|Usage"),
+    (["trian"], "train"),
+    (["train"], "say what to train on"),
+    (["train", "mnits"], "did you mean 'mnist'"),
+    (["train", "digits", "--net", "unett"], "did you mean 'unet'"),
+    (["train", "digits", "--corruption", "gaussian(0.5"], "\\^"),
+    (["train", "digits", "--steps", "0"], "steps"),
+    (["train", "digits", "--steps", "3", "--epochs", "2"], "contradict"),
+    (["train", "digits", "--lr", "nan"], "lr"),
+    (["train", "digits", "--resume"], "--out"),
+    (["train", "digits", "--resume", "--out", "nowhere"], "no run to resume"),
+    (["train", "digits", "--device", "tpu"], "unknown device"),
+    (["train", "digits", "--precision", "float8"], "unknown precision"),
+    (["train", "digits", "--size", "1"], "size"),
+    (["train", "digits", "--from", "MODEL", "--steps", "1"], "same --net"),
+    (["sample", "nothing"], "unknown model"),
+    (["sample", "MODEL", "--out", "a.xyz"], "cannot write"),
+    (["sample", "MODEL", "-n", "100000"], "folder"),
+    (["sample", "MODEL", "--trajectory", "a.mp4"], "gif"),
+    (["sample", "MODEL", "--eta", "1"], "takes no eta"),
+    (["sample", "MODEL", "--out", "/proc/a/b.png", "--steps", "1"], "cannot write"),
+    (["refine", "MODEL", "nowhere"], "nothing at"),
+    (["refine", "MODEL", ".", "--level", "99"], "outside"),
+    (["denoise", "MODEL", "."], "no pictures"),
+    (["info", "."], "no model"),
+    (["info", "nothing"], "unknown model"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else None)
+def test_bad_input_is_one_sentence_and_leaves_nothing(monkeypatch, capsys, model, tmp_path, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    text = call(monkeypatch, capsys, *[str(model) if a == "MODEL" else a for a in arguments], code=2)
+    assert re.search(word, text), text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_training_saves_and_resumes(tmp_path, number):
+    command = [
+        sys.executable,
+        "-m",
+        "dae_sampler",
+        "train",
+        "digits",
+        "--steps",
+        "100000",
+        "--out",
+        "run",
+        "--batch",
+        "8",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    for line in process.stdout:
+        if line.startswith("about"):
+            break
+    time.sleep(0.2)
+    process.send_signal(number)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    assert "train --resume --out run" in text
+    assert (tmp_path / "run" / "state.safetensors").is_file()
+    assert "wrote run/model.safetensors" in run("train", "--resume", "--out", "run", "--steps", 30, cwd=tmp_path)
+
+
+def test_changing_a_run_is_refused(tmp_path):
+    run("train", "digits", "--steps", 2, "--out", "run", "--batch", 8, cwd=tmp_path)
+    assert "cannot change" in run("train", "--resume", "--out", "run", "--lr", 1, cwd=tmp_path, code=2)
+    assert "--resume" in run("train", "digits", "--steps", 2, "--out", "run", cwd=tmp_path, code=2)
+
+
+def test_real_training_on_mnist(tmp_path, data_root):
+    run("train", "mnist", "--data-root", data_root, "--steps", 30, "--every", 30, "--out", "run", cwd=tmp_path)
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    row = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
+    assert 0.03 < float(row["valid_floor"]) < 0.08
+    assert float(row["valid_loss"]) < 0.4
+    assert images.load(tmp_path / "run" / "samples" / "0000030.png", (1, 28, 28)).images.shape[0] == 1

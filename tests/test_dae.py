@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit
+from dae_sampler.noise import StepNoise
+
+RANGE = "gaussian(0.05..5)"
+
+
+@pytest.fixture(scope="module")
+def two_points():
+    """A DAE trained on two images, all 0.2 and all 0.8, for which everything is known exactly."""
+    torch.manual_seed(0)
+    images = torch.tensor([0.2, 0.8]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2).repeat(64, 1, 1, 1)
+    dae = DenoisingAutoencoder("dense(64, 64, 64)", "gaussian(0.15..1)", (1, 2, 2))
+    return fit(dae, images, Recipe(steps=1500, batch=256, lr=3e-3, every=500))
+
+
+def exact_score(x, sigma):
+    """Gradient of log(N(x; 0.2, sigma^2 I) + N(x; 0.8, sigma^2 I)) by autograd."""
+    x = x.clone().requires_grad_()
+    distances = torch.stack([(x - p).flatten(1).square().sum(1) for p in (0.2, 0.8)], 1)
+    torch.logsumexp(-distances / (2 * sigma**2), 1).sum().backward()
+    return x.grad
+
+
+@pytest.mark.parametrize("sigma", [0.2, 0.4, 0.8])
+def test_score_identity(two_points, sigma):
+    clean = torch.tensor([0.2, 0.8]).repeat(500).reshape(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    x = two_points.corruption(clean, torch.tensor(sigma), StepNoise(1, 1))
+    exact, learned = exact_score(x, sigma), two_points.score(x, sigma)
+    assert ((learned - exact).norm() / exact.norm()).item() < 0.1
+    assert torch.cosine_similarity(learned.flatten(), exact.flatten(), dim=0).item() > 0.99
+
+
+def test_level_takes_every_usual_form():
+    dae = DenoisingAutoencoder("dense(16)", RANGE, (1, 4, 4))
+    x = torch.rand(3, 1, 4, 4)
+    forms = [0.5, torch.tensor(0.5), torch.full((3,), 0.5), torch.full((3, 1, 1, 1), 0.5)]
+    for form in forms:
+        assert torch.equal(dae(x, form), dae(x, 0.5))
+
+
+def test_each_image_has_its_own_level():
+    dae = DenoisingAutoencoder("dense(16)", RANGE, (1, 4, 4))
+    x = torch.rand(2, 1, 4, 4)
+    both = dae(x, torch.tensor([0.1, 3.0]))
+    torch.testing.assert_close(both[1:], dae(x[1:], 3.0))
+    assert not torch.equal(both[:1], dae(x[:1], 3.0))
+
+
+def test_one_level_is_blind_and_needs_no_telling():
+    dae = DenoisingAutoencoder("dense(16)", "gaussian(0.5)", (1, 4, 4))
+    x = torch.rand(2, 1, 4, 4)
+    assert dae.embed is None
+    assert torch.equal(dae(x), dae(x, 0.5))
+    with pytest.raises(InputError, match="say at which level"):
+        DenoisingAutoencoder("dense(16)", RANGE, (1, 4, 4))(x)
+
+
+def test_score_is_refused_where_there_is_none():
+    x = torch.rand(1, 1, 4, 4)
+    for corruption, loss in (
+        ("salt-pepper(0.3)", "bce"),
+        ("masking(0.1)+gaussian(0.3)", "bce"),
+        ("gaussian(0.5)", "mae"),
+    ):
+        with pytest.raises(InputError, match="no score"):
+            DenoisingAutoencoder("dense(16)", corruption, (1, 4, 4), loss).score(x)
+
+
+def test_bfloat16_keeps_logits_in_float32_and_near():
+    torch.manual_seed(0)
+    dae = DenoisingAutoencoder("unet(width=16)", RANGE, (1, 16, 16)).eval()
+    x = torch.rand(4, 1, 16, 16)
+    exact = dae.logits(x, 0.3)
+    dae.precision = "bfloat16"
+    rough = dae.logits(x, 0.3)
+    assert rough.dtype == torch.float32
+    assert (rough - exact).abs().max() < 0.05
+
+
+def test_gradients_flow_through_denoising():
+    dae = DenoisingAutoencoder("unet(width=8)", RANGE, (1, 8, 8))
+    x = torch.rand(1, 1, 8, 8, requires_grad=True)
+    dae(x, 0.3).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_unknown_loss_gets_a_hint():
+    with pytest.raises(InputError, match="did you mean 'bce'"):
+        DenoisingAutoencoder("dense(16)", RANGE, (1, 4, 4), "bec")

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dae_sampler import data
+from dae_sampler.errors import InputError
+
+
+def test_digits_need_no_network():
+    train, test = data.load("digits"), data.load("digits", train=False)
+    assert train.images.shape[1:] == (1, 8, 8)
+    assert len(train.images) + len(test.images) == 1797
+    assert train.images.max() == 255
+
+
+def test_mnist(data_root):
+    train, test = (data.load("mnist", root=data_root, train=half) for half in (True, False))
+    assert train.images.shape == (60000, 1, 28, 28)
+    assert test.images.shape == (10000, 1, 28, 28)
+    assert train.images.dtype == torch.uint8
+    assert train.images.float().mean() / 255 == pytest.approx(0.1307, abs=1e-4)
+
+
+def test_size_and_channels_are_converted():
+    assert data.load("digits", size=16, channels=3).images.shape[1:] == (3, 16, 16)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(6):
+        place = tmp_path / "pictures" / f"class-{i % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12, 10), (40 * i, 10, 10)).save(place / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+def test_folder_at_any_depth(folder):
+    loaded = data.load(folder)
+    assert loaded.images.shape == (6, 3, 10, 12)
+    assert sorted(loaded.images[:, 0, 0, 0].tolist()) == [0, 40, 80, 120, 160, 200]
+    assert data.load(folder, size=8, channels=1).images.shape == (6, 1, 8, 8)
+
+
+def test_grey_folder_stays_grey(tmp_path):
+    Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
+    assert data.load(tmp_path).images.shape == (1, 1, 8, 8)
+
+
+def test_bad_file_is_skipped_and_named(folder):
+    (folder / "bad.png").write_bytes(b"no")
+    loaded = data.load(folder)
+    assert len(loaded.images) == 6
+    assert len(loaded.skipped) == 1
+    assert "bad.png" in loaded.skipped[0]
+
+
+def test_several_sizes_ask_for_one(folder):
+    Image.new("RGB", (30, 30)).save(folder / "large.png")
+    with pytest.raises(InputError, match="--size"):
+        data.load(folder)
+    assert len(data.load(folder, size=16).images) == 7
+
+
+def test_arrays(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((4, 8, 8)).astype(np.float32))
+    assert data.load(tmp_path / "a.npy").images.dtype == torch.float32
+
+
+@pytest.mark.parametrize("source", ["mnits", "no/such/folder", "no.npy", "setup.cfg"])
+def test_what_is_not_there_is_said(source):
+    with pytest.raises(InputError):
+        data.load(source)
+
+
+def test_empty_folder_and_plain_file(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.txt").write_text("hello")
+    for source, word in ((tmp_path / "empty", "no images"), (tmp_path / "a.txt", "not a data set")):
+        with pytest.raises(InputError, match=word):
+            data.load(source)
+
+
+def test_data_set_that_cannot_be_had_says_where_it_was_sought(tmp_path, monkeypatch):
+    def offline(*arguments, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(data.datasets, "KMNIST", offline)
+    with pytest.raises(InputError, match="--data-root"):
+        data.load("kmnist", root=tmp_path)

@@ -1,0 +1,137 @@
+import math
+
+import pytest
+import torch
+
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit
+from dae_sampler.training import TrainingInterrupted, validate
+
+RECIPE = Recipe(steps=30, batch=16, every=7, held_out=20)
+
+
+def images(n=200):
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(n, 1, 8, 8, generator=generator) * 255).to(torch.uint8)
+
+
+def model(loss="bce", net="unet(width=8)", corruption="gaussian(0.05..5)"):
+    torch.manual_seed(0)
+    return DenoisingAutoencoder(net, corruption, (1, 8, 8), loss)
+
+
+def weights(dae):
+    return torch.cat([p.flatten() for p in dae.parameters()])
+
+
+def stop_at(step):
+    calls = iter(range(1, 10**6))
+    return lambda: next(calls) == step
+
+
+@pytest.mark.parametrize("stops", [[5], [7], [1, 11, 3]])
+def test_resumed_run_is_bit_identical(tmp_path, stops):
+    whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
+    expected = fit(model(), images(), RECIPE, run=whole)
+    for stop in stops:
+        with pytest.raises(TrainingInterrupted):
+            fit(model(), images(), RECIPE, run=parts, should_stop=stop_at(stop))
+    dae = fit(model(), images(), RECIPE, run=parts)
+    assert torch.equal(weights(dae), weights(expected))
+    for name in ("model.safetensors", "last.safetensors"):
+        assert (parts.folder / name).is_file()
+    expected_rows, rows = (
+        [{k: v for k, v in row.items() if k != "seconds"} for row in r.read_metrics()] for r in (whole, parts)
+    )
+    assert rows == expected_rows
+    assert [int(row["step"]) for row in rows] == [7, 14, 21, 28, 30]
+
+
+def test_same_seed_same_weights_and_another_seed_others():
+    first, second = (weights(fit(model(), images(), RECIPE)) for _ in range(2))
+    other = weights(fit(model(), images(), Recipe(**{**RECIPE.__dict__, "seed": 1})))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse", "mae"])
+@pytest.mark.parametrize("net", ["dense(64, 16, 64)", "conv(width=8, code=16)", "unet(width=8)"])
+def test_training_lowers_the_held_out_loss(loss, net):
+    stripes = (torch.arange(8) % 2 * 255).to(torch.uint8).expand(200, 1, 8, 8).clone()
+    stripes[::2] = 255 - stripes[::2]
+    dae = model(loss, net)
+    before = validate(dae, stripes).loss
+    fit(dae, stripes, Recipe(steps=120, batch=32, every=60))
+    assert validate(dae, stripes).loss < 0.6 * before
+
+
+def test_validation_splits_bce_into_floor_and_excess():
+    x = torch.full((50, 1, 8, 8), 0.25)
+    checked = validate(model(), x)
+    assert checked.floor == pytest.approx(-0.25 * math.log(0.25) - 0.75 * math.log(0.75), rel=1e-5)
+    assert checked.excess == pytest.approx(checked.loss - checked.floor)
+    assert sum(loss for _, loss in checked.by_level) / len(checked.by_level) == pytest.approx(checked.excess, rel=0.1)
+    levels = [level for level, _ in checked.by_level]
+    assert levels == sorted(levels)
+    assert validate(model("mse"), x).floor == 0
+
+
+def test_learning_rate_warms_up_and_falls_to_nothing():
+    recipe = Recipe(steps=1000, warmup=100, lr=0.5)
+    rates = [recipe.rate(step) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.005)
+    assert max(rates) == pytest.approx(0.5)
+    assert rates.index(max(rates)) in (99, 100)
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_patience_stops_early():
+    steps = []
+    recipe = Recipe(steps=400, batch=16, every=5, held_out=20, lr=1e-12, patience=2)
+    fit(model(), images(), recipe, on_progress=lambda p: steps.append(p.step))
+    assert len(steps) < 100
+
+
+def test_float_images_train_too():
+    fit(model(), images().float() / 255, Recipe(steps=2, batch=8, every=2))
+
+
+def test_targets_outside_the_unit_interval_are_refused():
+    with pytest.raises(InputError, match=r"from -1 to 1.*scale"):
+        fit(model(), torch.linspace(-1, 1, 6400).reshape(100, 1, 8, 8), RECIPE)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="the model takes"):
+        fit(model(), torch.zeros(10, 1, 9, 9, dtype=torch.uint8), RECIPE)
+
+
+def test_exploding_loss_stops_with_a_cure_and_keeps_the_last_good_state(tmp_path):
+    run = Run(tmp_path)
+    dae = model()
+
+    def spoil(progress):
+        if progress.step == 10:
+            next(dae.parameters()).data.fill_(math.nan)
+
+    with pytest.raises(InputError, match="lower --lr"):
+        fit(dae, images(), RECIPE, run=run, on_progress=spoil)
+    tensors, facts = run.load_state()
+    assert facts["step"] == 7
+    assert all(torch.isfinite(t).all() for t in tensors.values())
+
+
+@pytest.mark.parametrize(
+    "bad", [{"steps": 0}, {"batch": 0}, {"lr": 0}, {"lr": math.nan}, {"weight_decay": -1}, {"every": 0}]
+)
+def test_recipes_that_make_no_sense_are_refused(bad):
+    with pytest.raises(InputError):
+        Recipe(**bad)
+
+
+def test_damaged_state_is_refused(tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(TrainingInterrupted):
+        fit(model(), images(), RECIPE, run=run, should_stop=stop_at(3))
+    run.state_file.write_bytes(run.state_file.read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged"):
+        fit(model(), images(), RECIPE, run=run)
