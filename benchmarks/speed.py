@@ -44,12 +44,12 @@ def measure(net: str, seconds: float) -> dict[str, float | str]:
     dtype = torch.bfloat16 if dae.precision == "bfloat16" else torch.float32
     recipe = Recipe()
     state = TrainingState(dae, recipe)
-    images = (torch.rand(1000, *SHAPE) * 255).to(torch.uint8)
+    images, rows = (torch.rand(1000, *SHAPE) * 255).to(torch.uint8), torch.arange(1000)
     a, b = (torch.randn(2048, 2048, device=device, dtype=dtype) for _ in range(2))
     x = torch.rand(256, *SHAPE, device=device)
 
     with FlopCounterMode(display=False) as training_flops:
-        state.advance(images)
+        state.advance(images, rows)
     with FlopCounterMode(display=False) as sampling_flops, torch.inference_mode():
         state.average(x, 1.0)
 
@@ -57,7 +57,7 @@ def measure(net: str, seconds: float) -> dict[str, float | str]:
         with torch.inference_mode():
             state.average(x, 1.0)
 
-    work = {"peak": lambda: a @ b, "train": lambda: state.advance(images).item(), "evaluate": evaluate}
+    work = {"peak": lambda: a @ b, "train": lambda: state.advance(images, rows).item(), "evaluate": evaluate}
     for call in work.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in work}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,10 @@ def main() -> None:
         code = fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = 130
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
+            raise
+        code = fail("out of memory: lower --batch, the width of the --net, or --size")
     sys.exit(code or 0)
 
 

@@ -47,7 +47,7 @@ class DenoisingAutoencoder(nn.Module):
             raise unknown("loss", loss, LOSSES)
         self.corruption = corruptions.parse(corruption) if isinstance(corruption, str) else corruption
         self.shape, self.objective, self.net_text = tuple(shape), loss, net
-        self.net = nets.build(net, self.shape).to(memory_format=torch.channels_last)
+        self.net = nets.build(net, self.shape, self.corruption.ranged).to(memory_format=torch.channels_last)
         self.embed = LevelEmbedding(self.net.embedding) if self.corruption.ranged else None
         self.info: dict[str, Any] = {}
         self.precision = "float32"

@@ -26,6 +26,8 @@ from .runs import Run
 
 BINS = 8
 """Validation reports the loss in this many bins of levels, equally likely in training."""
+CHECK_EVERY = 20
+"""Steps between looks at the loss: reading it makes a GPU wait."""
 _VALIDATION_SEED = 20_170_828
 
 
@@ -135,17 +137,19 @@ def fit(
         InputError: images and model do not fit, or the loss is no longer finite.
     """
     recipe = recipe or Recipe()
-    training, validation = _split(images, recipe, dae.shape)
+    training, held_out = _split(images, recipe, dae.shape)
     state = TrainingState(dae, recipe)
     if run and (saved := run.load_state()):
         state.restore(*saved)
     state.started = time.monotonic()
     while state.step < recipe.steps and not state.out_of_patience():
-        loss = state.advance(training)
+        loss = state.advance(images, training)
+        if state.step % CHECK_EVERY == 0:
+            state.check()
         last, checked = state.step == recipe.steps, None
         stop = should_stop is not None and should_stop()
         if state.step % recipe.every == 0 or last:
-            checked = state.validate(validation)
+            checked = state.validate(images[held_out])
             if run:
                 _record(run, state, checked)
         elif stop and run:
@@ -159,7 +163,7 @@ def fit(
 
 
 def _split(images: Tensor, recipe: Recipe, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Training and held-out images: every k-th is held out, the same at every resume."""
+    """Indices of the training and of the held-out images: every k-th is held out, the same at every resume."""
     if images.ndim != 4 or tuple(images.shape[1:]) != tuple(shape):
         raise InputError(f"the images are {tuple(images.shape[1:])}, the model takes {tuple(shape)}: (C, H, W)")
     if images.dtype != torch.uint8 and not (images.amin() >= 0 and images.amax() <= 1):
@@ -168,18 +172,21 @@ def _split(images: Tensor, recipe: Recipe, shape: tuple[int, int, int]) -> tuple
     n = len(images)
     held_out = min(recipe.held_out, n // 10)
     if not held_out:
-        return images, images
+        return torch.arange(n), torch.arange(n)
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[torch.linspace(0, n - 1, held_out).long()] = True
-    return images[~chosen], images[chosen]
+    return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
 
 
 class TrainingState:
     """All that changes during training."""
 
+    FACTS = ("step", "recorded", "best", "best_step")
+
     def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe) -> None:
         self.dae, self.recipe, self.step, self.seconds, self.started = dae, recipe, 0, 0.0, time.monotonic()
-        self.best, self.best_step, self.trained_loss = math.inf, 0, torch.zeros(())
+        self.best, self.best_step = math.inf, 0
+        self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
         self.dae.train().requires_grad_(True)
         self.weights = dict(dae.named_parameters())
         self.optimizer = torch.optim.AdamW(
@@ -190,12 +197,13 @@ class TrainingState:
         self.average.precision, self.average.info = dae.precision, dae.info
         self.best_weights = {k: v.detach().clone() for k, v in self.weights.items()}
 
-    def advance(self, images: Tensor) -> Tensor:
-        """One optimiser step; returns the loss, ()."""
+    def advance(self, images: Tensor, rows: Tensor) -> Tensor:
+        """One optimiser step on the next batch of ``images[rows]``; returns the loss, ()."""
         recipe, dae = self.recipe, self.dae
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.step)
-        x = to_float(images[batch_indices(recipe.seed, self.step, recipe.batch, len(images))].to(dae.device))
+        batch = rows[batch_indices(recipe.seed, self.step, recipe.batch, len(rows))]
+        x = to_float(images[batch].to(dae.device))
         noise = StepNoise(recipe.seed, self.step, dae.device)
         strata = torch.arange(recipe.batch, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((recipe.batch,))) / recipe.batch)
@@ -207,20 +215,24 @@ class TrainingState:
         self.step += 1
         decay = (1 - 1 / self.step) ** (1 + recipe.ema)
         torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self.weights.values()], 1 - decay)
-        self.trained_loss = self.trained_loss.to(dae.device) + loss.detach()
+        self.trained_loss += loss.detach()
         return loss.detach()
 
     def validate(self, images: Tensor) -> Validation:
         """Validate the averaged weights; keep them if they are the best so far."""
-        if not math.isfinite(self.trained_loss.item()):
-            raise InputError(
-                f"the loss is not finite by step {self.step}: train again with a lower --lr than {self.recipe.lr:g}"
-            )
+        self.check()
         checked = validate(self.average, images)
         if checked.loss < self.best:
             self.best, self.best_step = checked.loss, self.step
             self.best_weights = {k: v.detach().clone() for k, v in self.average.named_parameters()}
         return checked
+
+    def check(self) -> None:
+        """Stop at a loss that is no longer finite, before it is saved over the last good state."""
+        if not math.isfinite(self.trained_loss.item()):
+            raise InputError(
+                f"the loss is not finite by step {self.step}: train again with a lower --lr than {self.recipe.lr:g}"
+            )
 
     def out_of_patience(self) -> bool:
         patience = self.recipe.patience * self.recipe.every
@@ -238,14 +250,14 @@ class TrainingState:
             tensors |= {f"weight.{name}": weight.detach(), f"mean.{name}": moments["exp_avg"]}
             tensors[f"square.{name}"] = moments["exp_avg_sq"]
         tensors["trained_loss"] = self.trained_loss
-        facts = {"step": self.step, "seconds": self.elapsed(), "best": self.best, "best_step": self.best_step}
+        facts = {"seconds": self.elapsed(), **{name: getattr(self, name) for name in self.FACTS}}
         return tensors, facts
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Undo :meth:`snapshot`."""
-        self.step, self.seconds = facts["step"], facts["seconds"]
-        self.best, self.best_step = facts["best"], facts["best_step"]
-        self.trained_loss = tensors["trained_loss"]
+        for name in ("seconds", *self.FACTS):
+            setattr(self, name, facts[name])
+        self.trained_loss.copy_(tensors["trained_loss"])
         averages = dict(self.average.named_parameters())
         try:
             with torch.no_grad():
@@ -276,18 +288,18 @@ class TrainingState:
 
 
 def _record(run: Run, state: TrainingState, checked: Validation) -> None:
-    steps = state.step - int((state.step - 1) // state.recipe.every) * state.recipe.every
     row: dict[str, Any] = {
         "step": state.step,
         "seconds": round(state.elapsed(), 1),
         "lr": state.recipe.rate(state.step - 1),
-        "loss": state.trained_loss.item() / steps,
+        "loss": state.trained_loss.item() / (state.step - state.recorded),
         "valid_loss": checked.loss,
         "valid_floor": checked.floor,
         "valid_excess": checked.excess,
     }
     run.add_metrics(row | {f"excess@{level:.3g}": loss for level, loss in checked.by_level})
     state.trained_loss.zero_()
+    state.recorded = state.step
     run.save_state(*state.snapshot())
 
 

@@ -10,20 +10,23 @@ TEXTS = ["dense(32, 8, 32)", "conv(width=8, code=4)", "unet(width=8)", "unet(wid
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 17, 30), (1, 1, 2)])
 def test_logits_have_the_shape_of_the_image(text, shape):
-    net = nets.build(text, shape)
     x = torch.randn(2, *shape)
-    assert net(x, None).shape == x.shape
-    assert net(x, torch.randn(2, net.embedding)).shape == x.shape
+    for conditional in (True, False):
+        net = nets.build(text, shape, conditional)
+        c = torch.randn(2, net.embedding) if conditional else None
+        assert net(x, c).shape == x.shape
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_every_weight_learns(text):
+@pytest.mark.parametrize("conditional", [True, False])
+def test_every_weight_learns(text, conditional):
     torch.manual_seed(0)
-    net = nets.build(text, (1, 16, 16))
+    net = nets.build(text, (1, 16, 16), conditional)
     with torch.no_grad():
         for weight in net.parameters():
             weight.add_(0.01 * torch.randn_like(weight))  # off the zeros that hide what is behind them at the start
-    net(torch.randn(4, 1, 16, 16), torch.randn(4, net.embedding)).square().sum().backward()
+    c = torch.randn(4, net.embedding) if conditional else None
+    net(torch.randn(4, 1, 16, 16), c).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 
 

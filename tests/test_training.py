@@ -28,14 +28,15 @@ def stop_at(step):
     return lambda: next(calls) == step
 
 
+@pytest.mark.parametrize("corruption", ["gaussian(0.05..5)", "gaussian(0.5)"])
 @pytest.mark.parametrize("stops", [[5], [7], [1, 11, 3]])
-def test_resumed_run_is_bit_identical(tmp_path, stops):
+def test_resumed_run_is_bit_identical(tmp_path, stops, corruption):
     whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
-    expected = fit(model(), images(), RECIPE, run=whole)
+    expected = fit(model(corruption=corruption), images(), RECIPE, run=whole)
     for stop in stops:
         with pytest.raises(TrainingInterrupted):
-            fit(model(), images(), RECIPE, run=parts, should_stop=stop_at(stop))
-    dae = fit(model(), images(), RECIPE, run=parts)
+            fit(model(corruption=corruption), images(), RECIPE, run=parts, should_stop=stop_at(stop))
+    dae = fit(model(corruption=corruption), images(), RECIPE, run=parts)
     assert torch.equal(weights(dae), weights(expected))
     for name in ("model.safetensors", "last.safetensors"):
         assert (parts.folder / name).is_file()
@@ -44,6 +45,22 @@ def test_resumed_run_is_bit_identical(tmp_path, stops):
     )
     assert rows == expected_rows
     assert [int(row["step"]) for row in rows] == [7, 14, 21, 28, 30]
+
+
+def test_extended_run_counts_every_step_once(tmp_path):
+    run = Run(tmp_path)
+    fit(model(), images(), Recipe(steps=10, batch=16, every=7), run=run)
+    losses = []
+    fit(
+        model(),
+        images(),
+        Recipe(steps=20, batch=16, every=7),
+        run=run,
+        on_progress=lambda p: losses.append(p.loss.item()),
+    )
+    rows = run.read_metrics()
+    assert [int(row["step"]) for row in rows] == [7, 10, 14, 20]
+    assert float(rows[2]["loss"]) == pytest.approx(sum(losses[:4]) / 4, rel=1e-5)
 
 
 def test_same_seed_same_weights_and_another_seed_others():

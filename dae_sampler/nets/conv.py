@@ -17,16 +17,19 @@ class Conv(nn.Module):
 
     Args:
         shape: (C, H, W) of the images.
+        conditional: whether there is a c.
         width: channels of the first stage, at least 8; the second has twice as many.
         code: length of the bottleneck vector.
         embedding: length of the conditioning vector c.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, width: int = 32, code: int = 64, embedding: int = 128) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], conditional: bool, *, width: int = 32, code: int = 64, embedding: int = 128
+    ) -> None:
         super().__init__()
         check_sizes("conv", width=(width, 8, 1024), code=(code, 1, 8192), embedding=(embedding, 1, 4096))
         channels, *size = shape
-        self.embedding = embedding
+        self.embedding = embedding = embedding if conditional else 0
         self.grid = (2 * width, *(-(-s // 4) for s in size))
         flat = self.grid[0] * self.grid[1] * self.grid[2]
         self.encoder = nn.ModuleList(

@@ -66,12 +66,12 @@ class ResidualBlock(nn.Module):
         self.norm = ChannelNorm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.condition = nn.Linear(embedding, channels)
+        self.condition = nn.Linear(embedding, channels) if embedding else None
         nn.init.zeros_(self.conv2.weight)  # each block starts as the identity
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         h = self.conv1(self.norm(x))
-        if c is not None:
+        if self.condition is not None:
             h = h + self.condition(c)[:, :, None, None]
         return x + self.conv2(F.silu(h))
 

@@ -19,6 +19,7 @@ class UNet(nn.Module):
 
     Args:
         shape: (C, H, W) of the images.
+        conditional: whether there is a c.
         width: channels of the first stage, 8 to 1024; later stages have twice as many.
         blocks: residual blocks per stage, in the encoder and again in the decoder, 1 to 16.
         patch: side of the patches that become channels; 0 takes 1 below 16 pixels, 2 below 96, else 4.
@@ -26,13 +27,20 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], *, width: int = 64, blocks: int = 1, patch: int = 0, embedding: int = 128
+        self,
+        shape: tuple[int, int, int],
+        conditional: bool,
+        *,
+        width: int = 64,
+        blocks: int = 1,
+        patch: int = 0,
+        embedding: int = 128,
     ) -> None:
         super().__init__()
         check_sizes("unet", width=(width, 8, 1024), blocks=(blocks, 1, 16), patch=(patch, 0, 16))
         check_sizes("unet", embedding=(embedding, 1, 4096))
         channels, side = shape[0], max(shape[1:])
-        self.embedding = embedding
+        self.embedding = embedding = embedding if conditional else 0
         self.patch = patch or (1 if side < 16 else 2 if side < 96 else 4)
         stages = 1 + max(0, math.ceil(math.log2(side / self.patch / 8)))  # the coarsest is 8x8 or less
         widths = [width] + [2 * width] * (stages - 1)
