@@ -249,6 +249,40 @@ def denoise(
     _from_images("denoise", model, source, sampling, out, compare, trajectory, every, strict, device, precision)
 
 
+@app.command(
+    epilog="Examples: dae-sampler corrupt 'gaussian(0.5)' digits/ --out noisy/ | "
+    "dae-sampler corrupt 'salt-pepper(0.2)' digits.npy --out noisy.npy"
+)
+def corrupt(
+    corruption: Annotated[str, typer.Argument(help="gaussian, salt-pepper or masking at one level; chains with +.")],
+    source: Source,
+    out: Out = None,
+    strict: Strict = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Damage images, to try out how they are restored. Pictures are clipped to [0,1]; an array (.npy) is not."""
+    console.quiet = quiet
+    import torch
+
+    from . import corruption as corruptions
+    from . import images
+    from .noise import ImageNoise
+
+    q = corruptions.parse(corruption)
+    if q.ranged:
+        raise InputError(f"{q} has a range of levels: give one")
+    inputs = images.load(source, None, strict=strict)
+    out = _destination("corrupted", source, out)
+    for note in inputs.notes:
+        console.print(f"note: {note}", markup=False)
+    n = len(inputs.images)
+    damaged = q(images.to_float(inputs.images), torch.tensor(q.high), ImageNoise(seed, 0, n))
+    with images.Writer(out, n) as writer:
+        writer.add(damaged, inputs.names)
+    console.print(f"wrote {out}: {n} images under {q}; next: dae-sampler denoise mnist {out} --compare", markup=False)
+
+
 @app.command(epilog="Examples: dae-sampler info mnist | dae-sampler info runs/mnist --json")
 def info(
     model: Model,
@@ -287,6 +321,14 @@ def _listed(*paths: Path | None) -> str:
     return " and ".join(str(p) for p in paths if p)
 
 
+def _destination(name: str, source: Path, out: Path | None) -> Path:
+    """Where images made from ``source`` go: ``out``, or an array or folder of that name."""
+    out = out or Path(name + (".npy" if source.suffix.lower() in (".npy", ".npz") else ""))
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError(f"--out {out} would overwrite the input: choose another place")
+    return out
+
+
 def _watcher(dae: DenoisingAutoencoder, bar: Bar, film: Film | None) -> Callable[[State], None]:
     import torch
 
@@ -313,9 +355,7 @@ def _from_images(
 ) -> None:
     from . import images, samplers
 
-    out = out or Path(f"{method}d" + (".npy" if source.suffix in images.ARRAYS else ""))
-    if out.exists() and source.exists() and out.samefile(source):
-        raise InputError(f"--out {out} would overwrite the input: choose another place")
+    out = _destination(f"{method}d", source, out)
     film = images.Film(trajectory, every) if trajectory else None
     dae = checkpoint.load(model, device, precision)
     level = samplers.start_level(dae, sampling.pop("level", None))

@@ -156,12 +156,12 @@ class Inputs:
     """A sentence for each kind of conversion, and for each file that was skipped."""
 
 
-def load(source: Path, shape: tuple[int, int, int], beyond: float = 0.0, strict: bool = False) -> Inputs:
+def load(source: Path, shape: tuple[int, int, int] | None, beyond: float = 0.0, strict: bool = False) -> Inputs:
     """A picture, a folder of pictures (any depth), or an ``.npy``/``.npz`` array, converted to ``shape`` (C,H,W).
 
     Args:
         source: what to read.
-        shape: what the model takes.
+        shape: what the model takes; None takes the shape of the first image.
         beyond: how far an array's floats may lie outside [0,1].
         strict: stop at a picture that cannot be read, instead of skipping it.
 
@@ -175,7 +175,6 @@ def load(source: Path, shape: tuple[int, int, int], beyond: float = 0.0, strict:
     files = find(source) if source.is_dir() else [source]
     if not files:
         raise InputError(f"{source} holds no pictures: give a folder with .png, .jpg or other pictures in it")
-    channels, height, width = shape
     tensors, kept, notes, changed = [], [], [], {"resized": 0, "made grey": 0, "made RGB": 0}
     for file in files:
         try:
@@ -185,6 +184,8 @@ def load(source: Path, shape: tuple[int, int, int], beyond: float = 0.0, strict:
                 raise
             notes.append(f"skipped: {error}")
             continue
+        shape = shape or (1 if picture.mode == "L" else 3, picture.height, picture.width)
+        channels, height, width = shape
         changed["resized"] += picture.size != (width, height)
         changed["made grey"] += picture.mode == "RGB" and channels == 1
         changed["made RGB"] += picture.mode == "L" and channels == 3
@@ -192,15 +193,18 @@ def load(source: Path, shape: tuple[int, int, int], beyond: float = 0.0, strict:
         kept.append(file)
     if not tensors:
         raise InputError(f"none of the {len(files)} pictures in {source} can be read; {notes[0]}")
-    size = f"the model's {width}x{height}"
-    notes += [f"{count} of {len(kept)} pictures were {what} to fit {size}" for what, count in changed.items() if count]
+    notes += [
+        f"{count} of {len(kept)} pictures were {what} to fit {width}x{height}"
+        for what, count in changed.items()
+        if count
+    ]
     return Inputs(torch.stack(tensors), _names(kept, source if source.is_dir() else source.parent), notes)
 
 
-def _load_array(source: Path, shape: tuple[int, int, int], beyond: float) -> Inputs:
+def _load_array(source: Path, shape: tuple[int, int, int] | None, beyond: float) -> Inputs:
     images = from_array(load_array(source), str(source), beyond)
     notes = []
-    if tuple(images.shape[1:]) != shape:
+    if shape and tuple(images.shape[1:]) != shape:
         if beyond and images.dtype != torch.uint8:
             raise InputError(
                 f"{source} holds images of {tuple(images.shape[1:])}, the model takes {shape}: resize them first"

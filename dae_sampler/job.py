@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,11 @@ class Settings:
         if self.steps and self.epochs:
             raise InputError("--steps and --epochs contradict each other: give one")
         same = {k: getattr(self, k) for k in ("batch", "lr", "weight_decay", "ema", "every", "patience", "seed")}
-        trained_on = n - min(Recipe.held_out, n // 10)
-        steps = max(1, round(self.epochs * trained_on / self.batch)) if self.epochs else self.steps or Recipe.steps
-        return Recipe(steps=steps, **same)
+        recipe = Recipe(steps=self.steps or Recipe.steps, **same)
+        if self.epochs:
+            steps = round(self.epochs * (n - recipe.validation_size(n)) / self.batch)
+            recipe = replace(recipe, steps=max(1, steps))
+        return recipe
 
 
 def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool) -> tuple[Run, Settings]:
@@ -152,12 +154,13 @@ def build(settings: Settings, shape: tuple[int, int, int]) -> DenoisingAutoencod
 
 def _announce(console: Console, dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, resumed: bool) -> None:
     weights = sum(p.numel() for p in dae.parameters())
-    n = len(x) - min(recipe.held_out, len(x) // 10)
+    held_out = recipe.validation_size(len(x))
+    n = len(x) - held_out
     size = "x".join(map(str, dae.shape))
     console.print(
         f"{'resuming' if resumed else 'training'} {dae.net_text} ({weights / 1e6:.2f} M parameters) by {dae.objective} "
         f"under {dae.corruption}\n"
-        f"on {n} images of {dae.info['data']} ({size}; {len(x) - n} held out), {recipe.steps} steps of {recipe.batch} "
+        f"on {n} images of {dae.info['data']} ({size}; {held_out} held out), {recipe.steps} steps of {recipe.batch} "
         f"= {recipe.steps * recipe.batch / n:.1f} epochs, {dae.precision} on {dae.device.type}, into {run.folder}",
         markup=False,
     )

@@ -73,6 +73,10 @@ class Recipe:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
+    def validation_size(self, n: int) -> int:
+        """How many of ``n`` images are held out."""
+        return min(self.held_out, n // 10)
+
     def rate(self, step: int) -> float:
         """The learning rate at a step: a linear rise, then half a cosine down to 0."""
         warmup = min(self.warmup, self.steps // 10)
@@ -170,7 +174,7 @@ def _split(images: Tensor, recipe: Recipe, shape: tuple[int, int, int]) -> tuple
         low, high = images.amin().item(), images.amax().item()
         raise InputError(f"targets go from {low:g} to {high:g}: scale them to [0,1] with (x - min) / (max - min)")
     n = len(images)
-    held_out = min(recipe.held_out, n // 10)
+    held_out = recipe.validation_size(n)
     if not held_out:
         return torch.arange(n), torch.arange(n)
     chosen = torch.zeros(n, dtype=torch.bool)

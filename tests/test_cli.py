@@ -13,7 +13,7 @@ from PIL import Image
 
 from dae_sampler import DenoisingAutoencoder, __version__, images, save
 
-COMMANDS = ["train", "sample", "refine", "denoise", "info"]
+COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "info"]
 
 
 def run(*arguments, cwd=None, code=0):
@@ -168,6 +168,16 @@ def test_arrays_come_back_as_arrays(monkeypatch, capsys, model, tmp_path):
     assert np.load("denoised.npy").shape == (5, 1, 8, 8)
 
 
+def test_corrupt_clips_pictures_but_not_arrays(monkeypatch, capsys, pictures, tmp_path):
+    np.save(tmp_path / "x.npy", np.full((3, 8, 8), 0.5, np.float32))
+    call(monkeypatch, capsys, "corrupt", "gaussian(1)", tmp_path / "x.npy", "--out", tmp_path / "y.npy")
+    damaged = np.load(tmp_path / "y.npy")
+    assert damaged.shape == (3, 1, 8, 8)
+    assert damaged.min() < 0 < 1 < damaged.max()
+    call(monkeypatch, capsys, "corrupt", "masking(1)", pictures, "--out", tmp_path / "black")
+    assert images.load(tmp_path / "black", None).images.max() == 0
+
+
 def test_quiet_prints_nothing(monkeypatch, capsys, model, tmp_path):
     assert (
         call(monkeypatch, capsys, "sample", model, "-n", 2, "--steps", 2, "--out", tmp_path / "a.png", "--quiet") == ""
@@ -197,6 +207,8 @@ BAD = [
     (["sample", "MODEL", "--eta", "1"], "takes no eta"),
     (["sample", "MODEL", "--out", "/proc/a/b.png", "--steps", "1"], "cannot write"),
     (["refine", "MODEL", "nowhere"], "nothing at"),
+    (["corrupt", "gaussian(0.1..1)", "."], "range"),
+    (["corrupt", "noise(1)", "."], "unknown corruption"),
     (["refine", "MODEL", ".", "--level", "99"], "outside"),
     (["denoise", "MODEL", "."], "no pictures"),
     (["info", "."], "no model"),
