@@ -5,7 +5,17 @@ BIN := .venv/bin
 .PHONY: demo test clean
 
 demo: .venv/installed
-	$(BIN)/python -m dae_sampler.demo
+	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif
+	$(BIN)/dae-sampler sample mnist-paper -n 64 --out demo/iterate.png
+	$(BIN)/dae-sampler sample mnist -n 16 --seed 1 --out demo/digits --quiet
+	$(BIN)/dae-sampler corrupt 'gaussian(0.8)' demo/digits --out demo/damaged
+	$(BIN)/dae-sampler denoise mnist demo/damaged --level 0.8 --out demo/restored --compare
+	@echo
+	@echo "demo/samples.png            64 digits from noise, by the level-conditional model"
+	@echo "demo/trajectory.gif         how they came out of the noise"
+	@echo "demo/iterate.png            the same by the paper's plain iteration x <- r(x)"
+	@echo "demo/restored-compare.png   damaged digits (left) and restored (right)"
+	@echo "next: $(BIN)/dae-sampler refine mnist YOUR-PICTURES/ --compare, or $(BIN)/dae-sampler train mnist"
 
 test: .venv/tested
 	$(BIN)/ruff check

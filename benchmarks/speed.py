@@ -43,7 +43,7 @@ def measure(net: str, seconds: float) -> dict[str, float | str]:
     dae.precision = pick_precision("auto", device)
     dtype = torch.bfloat16 if dae.precision == "bfloat16" else torch.float32
     recipe = Recipe()
-    state = TrainingState(dae, recipe)
+    state = TrainingState(dae, recipe, 1000)
     images, rows = (torch.rand(1000, *SHAPE) * 255).to(torch.uint8), torch.arange(1000)
     a, b = (torch.randn(2048, 2048, device=device, dtype=dtype) for _ in range(2))
     x = torch.rand(256, *SHAPE, device=device)

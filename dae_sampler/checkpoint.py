@@ -6,6 +6,7 @@ run anything: it can build one of our models, or fail with a sentence.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,9 +86,27 @@ def _check(metadata: dict[str, str] | None, path: Path) -> dict[str, Any]:
     sizes = isinstance(shape, list) and len(shape) == 3 and all(type(s) is int and s > 0 for s in shape)
     if not (texts and sizes and shape[0] in (1, 3) and shape[0] * shape[1] * shape[2] <= MAX_PIXELS):
         raise InputError(f"{path} has damaged metadata: copy or train it again")
-    if not isinstance(facts.get("info"), dict):
-        raise InputError(f"{path} has damaged metadata: 'info' is not an object; copy or train it again")
+    info = facts.get("info")
+    best = info.get("sampler", {"name": "", "steps": 1}) if isinstance(info, dict) else None
+    if not isinstance(best, dict) or not isinstance(best.get("name"), str) or type(best.get("steps")) is not int:
+        raise InputError(f"{path} has damaged metadata about its data or sampler: copy or train it again")
     return facts
+
+
+def _shapes(file) -> dict[str, tuple[int, ...]]:  # noqa: ANN001
+    slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+    return {k: tuple(s.get_shape()) for k, s in slices.items() if s.get_dtype() in ("F64", "F32", "F16", "BF16")}
+
+
+def _digest(weights: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of the names and bytes of all weights, which shows a damaged file that still looks like one."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(weight.contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def save(dae: DenoisingAutoencoder, path: str | Path, dtype: torch.dtype | None = None) -> None:
@@ -100,6 +119,7 @@ def save(dae: DenoisingAutoencoder, path: str | Path, dtype: torch.dtype | None 
     """
     from safetensors.torch import save_file
 
+    weights = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in dae.state_dict().items()}
     facts = {
         "format": FORMAT,
         "net": dae.net_text,
@@ -107,9 +127,9 @@ def save(dae: DenoisingAutoencoder, path: str | Path, dtype: torch.dtype | None 
         "shape": list(dae.shape),
         "loss": dae.objective,
         "labels": None,
+        "sha256": _digest(weights),
         "info": dae.info,
     }
-    weights = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in dae.state_dict().items()}
     with replacing(Path(path)) as temporary:
         save_file(weights, temporary, metadata={KEY: json.dumps(facts)})
 
@@ -135,7 +155,7 @@ def load(model: str | Path, device: str = "cpu", precision: str = "auto") -> Den
     path = resolve(model)
     facts = read_metadata(path)
     arguments = facts["net"], facts["corruption"], tuple(facts["shape"]), facts["loss"]
-    stored = _open(path, lambda file: {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()})  # noqa: SIM118
+    stored = _open(path, _shapes)
     with torch.device("meta"):  # costs no memory, however large a net a damaged file describes
         needed = {k: tuple(v.shape) for k, v in DenoisingAutoencoder(*arguments).state_dict().items()}
     if stored != needed:
@@ -143,9 +163,12 @@ def load(model: str | Path, device: str = "cpu", precision: str = "auto") -> Den
         raise InputError(f"{path} has weights that do not fit {facts['net']} (first at {odd}): copy or train it again")
     dae = DenoisingAutoencoder(*arguments)
     try:
-        dae.load_state_dict(load_file(path))
+        weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}): copy or train it again") from None
+    if _digest(weights) != facts.get("sha256"):
+        raise InputError(f"{path} has weights that are not those it was saved with: copy or train it again")
+    dae.load_state_dict(weights)
     target = pick_device(device)
     dae.info, dae.precision = facts["info"], pick_precision(precision, target)
     return dae.to(target).eval().requires_grad_(False)

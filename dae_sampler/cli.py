@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,20 +35,20 @@ Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (a
 Sampler = Annotated[
     str | None, typer.Option(help="iterate, walk, euler, heun or ancestral; default: the model's best.")
 ]
-Steps = Annotated[int | None, typer.Option(help="Sampling steps; default: the sampler's own.")]
+Steps = Annotated[int | None, typer.Option(min=1, max=100_000, help="Sampling steps; default: the sampler's own.")]
 Level = Annotated[float | None, typer.Option(help="Level to start from, such as sigma; default: 0.4 or the nearest.")]
 Eta = Annotated[float | None, typer.Option(help="Step size of iterate, between 0 and 2.")]
 Churn = Annotated[float | None, typer.Option(help="Noise that heun adds back at each step, 0 to 0.41.")]
 Trajectory = Annotated[Path | None, typer.Option(help="Write the way there as an animation: .gif or .webp.")]
 Every = Annotated[int, typer.Option(min=1, help="Keep every k-th step of the trajectory.")]
-Compare = Annotated[bool, typer.Option("--compare", help="Also write compare.png: before and after, side by side.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Also write OUT-compare.png: before and after, side by side.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at a picture that cannot be read, instead of skipping it.")
 ]
 Out = Annotated[
     Path | None, typer.Option(help="A folder, a grid (.png) or an array (.npy); by default named after the command.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where the hardware has it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -55,12 +56,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 
 def main() -> None:
     """Run the command line; bad input ends in one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # file names need not be text
+        stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
         code = fail(error.format_message())
     except InputError as error:
         code = fail(str(error))
+    except BrokenPipeError:
+        code = 0
+    except OSError as error:
+        code = fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path and the disk")
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except (MemoryError, RuntimeError) as error:
@@ -106,9 +114,11 @@ def train(
         str, typer.Option(help="dense, conv or unet, with arguments: 'dense(128, 64, 28, 64, 128)'.")
     ] = "unet",
     loss: Annotated[str, typer.Option(help="bce, mse or mae.")] = "bce",
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default: 5000.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.001, help="Passes over the data, instead of --steps.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 128,
+    steps: Annotated[int | None, typer.Option(min=1, max=10**9, help="Training steps; default: 5000.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.001, max=1e6, help="Passes over the data, instead of --steps.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=65536, help="Images per step.")] = 128,
     lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 2e-3,
     weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.01,
     ema: Annotated[float, typer.Option(help="Power of the weight average: step t counts like t^ema.")] = 16.0,
@@ -121,7 +131,7 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run in --out; more --steps extend it.")
     ] = False,
     start: Annotated[str | None, typer.Option("--from", help="Start from this model's weights (fine-tune).")] = None,
-    size: Annotated[int | None, typer.Option(help="Make the images this many pixels square.")] = None,
+    size: Annotated[int | None, typer.Option(min=2, max=8192, help="Make the images this many pixels square.")] = None,
     channels: Annotated[int | None, typer.Option(help="1: grey, 3: colour; default: as the images are.")] = None,
     data_root: Annotated[
         str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where named data sets lie or go.")
@@ -148,7 +158,7 @@ def train(
 )
 def sample(
     model: Model,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
+    n: Annotated[int, typer.Option("-n", min=1, max=10**8, help="How many images.")] = 64,
     sampler: Sampler = None,
     steps: Steps = None,
     eta: Eta = None,
@@ -170,17 +180,18 @@ def sample(
         dae = checkpoint.load(model, device, precision)
         options = _given(eta=eta, churn=churn)
         name, count = samplers.choose(dae, sampler, steps, **options)
-        chunks = range(0, n, samplers.BATCH)
+        size = samplers.batch_size(dae.shape)
+        chunks = range(0, n, size)
         with Bar(console, name, count * len(chunks), "images", n / (count * len(chunks))) as bar:
             for first in chunks:
                 some = samplers.sample(
                     dae,
-                    min(samplers.BATCH, n - first),
+                    min(size, n - first),
                     sampler=name,
                     steps=count,
                     seed=seed,
                     first=first,
-                    on_step=_watcher(dae, bar, None if first else film),
+                    on_step=_watcher(dae, bar, film, count),
                     **options,
                 )
                 writer.add(some)
@@ -280,7 +291,9 @@ def corrupt(
     damaged = q(images.to_float(inputs.images), torch.tensor(q.high), ImageNoise(seed, 0, n))
     with images.Writer(out, n) as writer:
         writer.add(damaged, inputs.names)
-    console.print(f"wrote {out}: {n} images under {q}; next: dae-sampler denoise mnist {out} --compare", markup=False)
+    console.print(
+        f"wrote {out}: {n} images under {q}; next: dae-sampler denoise MODEL {out} --level {q.high:g}", markup=False
+    )
 
 
 @app.command(epilog="Examples: dae-sampler info mnist | dae-sampler info runs/mnist --json")
@@ -303,6 +316,7 @@ def info(
     for key, value in _flat(facts):
         table.add_row(key, escape(str(value)))
     console.print(table)
+    console.print(f"next: dae-sampler sample {model}", markup=False)
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -324,17 +338,17 @@ def _listed(*paths: Path | None) -> str:
 def _destination(name: str, source: Path, out: Path | None) -> Path:
     """Where images made from ``source`` go: ``out``, or an array or folder of that name."""
     out = out or Path(name + (".npy" if source.suffix.lower() in (".npy", ".npz") else ""))
-    if out.exists() and source.exists() and out.samefile(source):
-        raise InputError(f"--out {out} would overwrite the input: choose another place")
+    if out.resolve() in (source.resolve(), source.resolve().parent):
+        raise InputError(f"--out {out} could overwrite the input: choose another place")
     return out
 
 
-def _watcher(dae: DenoisingAutoencoder, bar: Bar, film: Film | None) -> Callable[[State], None]:
+def _watcher(dae: DenoisingAutoencoder, bar: Bar, film: Film | None, steps: int) -> Callable[[State], None]:
     import torch
 
     def watch(state: State) -> None:
         bar.advance()
-        if film:  # as the network sees it: clipped, the pixels of a high sigma would be black or white
+        if film and bar.done <= steps:  # of the first batch, as the network sees it: clipped, noise is black or white
             film.add(dae.corruption.scale(state.x, torch.tensor(state.level)) / 2 + 0.5)
 
     return watch
@@ -359,25 +373,25 @@ def _from_images(
     film = images.Film(trajectory, every) if trajectory else None
     dae = checkpoint.load(model, device, precision)
     level = samplers.start_level(dae, sampling.pop("level", None))
-    inputs = images.load(source, dae.shape, beyond=6 * level if dae.corruption.is_gaussian else 0, strict=strict)
+    inputs = images.load(source, dae.shape, beyond=dae.corruption.overshoot(level), strict=strict)
     for note in inputs.notes:
         console.print(f"note: {note}", markup=False)
     n = len(inputs.images)
-    name, steps = samplers.choose(dae, **{k: v for k, v in sampling.items() if k != "seed"})
+    chooser = {"refine": samplers.choose, "denoise": samplers.choose_restorer}[method]
+    name, steps = chooser(dae, **{k: v for k, v in sampling.items() if k != "seed"})
     sampling |= {"sampler": name, "steps": steps, "level": level}
-    total = steps * -(-n // samplers.BATCH)
+    total = steps * -(-n // samplers.batch_size(dae.shape))
     with images.Writer(out, n) as writer, Bar(console, name, total, "images", n / total) as bar:
-        restored = getattr(samplers, method)(dae, inputs.images, **sampling, on_step=_watcher(dae, bar, film))
+        restored = getattr(samplers, method)(dae, inputs.images, **sampling, on_step=_watcher(dae, bar, film, steps))
         writer.add(restored, inputs.names)
     if film:
         film.save(restored)
-    place = (out if writer.is_folder else out.parent) / "compare.png" if compare else None
+    place = out.with_name(f"{out.stem}-compare.png") if compare else None
     if place:
         images.save_picture(images.pairs(inputs.images, restored), place)
     console.print(
         f"wrote {_listed(out, place, trajectory)}: {n} images by {name} from level {level:g}, {steps} steps",
         markup=False,
     )
-    console.print(
-        f"next: the same with another --level than {level:g}: higher invents more, lower keeps more", markup=False
-    )
+    higher = min(1.5 * level, dae.corruption.high)
+    console.print(f"next, to invent more: dae-sampler {method} {model} {source} --level {higher:g}", markup=False)

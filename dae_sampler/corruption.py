@@ -31,8 +31,9 @@ class LogNormal:
     """ln sigma ~ N(mean, std), truncated to the range it is used with (Karras et al. 2022, section 5)."""
 
     def __init__(self, mean: float, std: float) -> None:
-        if not std > 0:
-            raise InputError(f"lognormal needs a standard deviation above 0, got {std}")
+        if not all(isinstance(v, int | float) and math.isfinite(v) for v in (mean, std)) or std <= 0:
+            given = f"{spec.show(mean)}, {spec.show(std)}"
+            raise InputError(f"lognormal takes a mean and a standard deviation above 0 of ln sigma, got {given}")
         self.mean, self.std = float(mean), float(std)
 
     def __str__(self) -> str:
@@ -41,8 +42,8 @@ class LogNormal:
     def quantile(self, u: Tensor, low: float, high: float) -> Tensor:
         ends = torch.tensor([low, high], dtype=torch.float64).log()
         a, b = torch.special.ndtr((ends - self.mean) / self.std).tolist()
-        z = torch.special.ndtri(a + u.double() * (b - a))
-        return (self.mean + self.std * z).exp().clamp(low, high).float()
+        z = torch.special.ndtri(a + u.cpu().double() * (b - a))  # float32 has too few digits in the tails
+        return (self.mean + self.std * z).exp().clamp(low, high).float().to(u.device)
 
 
 class LogUniform:
@@ -121,6 +122,10 @@ class Corruption:
         """A level that leaves an image recognisable but its details open: where refining starts by default."""
         return min(max(0.4, self.low), self.high)
 
+    def overshoot(self, level: float) -> float:
+        """How far beyond [0,1] a damaged image may reach."""
+        return 0.0
+
     def level(self, u: Tensor) -> Tensor:
         """Quantile function of the training density: u in (0,1) -> level, same shape."""
         return self.density.quantile(u, self.low, self.high) if self.ranged else torch.full_like(u, self.high)
@@ -154,6 +159,9 @@ class Gaussian(Corruption):
 
     def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
         return x + level * noise.normal(x.shape)
+
+    def overshoot(self, level: float) -> float:
+        return 6 * level
 
     def scale(self, x_tilde: Tensor, level: Tensor) -> Tensor:
         """(x_tilde - 1/2) / sqrt(sigma^2 + 1/4): unit variance for the widest data that [0,1] can hold."""
@@ -210,6 +218,9 @@ class Chain(Corruption):
         for part in self.parts:
             x = part(x, level if part is self.lead else torch.tensor(part.high), noise)
         return x
+
+    def overshoot(self, level: float) -> float:
+        return sum(part.overshoot(level if part is self.lead else part.high) for part in self.parts)
 
     def level(self, u: Tensor) -> Tensor:
         return self.lead.level(u)

@@ -23,24 +23,20 @@ def default_root() -> Path:
 
 def _mnist_like(name: str, **options: str) -> Callable[[Path, bool], Tensor]:
     def load(root: Path, train: bool) -> Tensor:
-        pixels = getattr(datasets, name)(root, train=train, download=_may_download(root / name), **options).data
+        pixels = getattr(datasets, name)(root, train=train, download=True, **options).data
         return pixels[:, None].transpose(2, 3) if name == "EMNIST" else pixels[:, None]  # EMNIST lies on its side
 
     return load
 
 
-def _may_download(folder: Path) -> bool:
-    return not (folder / "raw").is_dir()
-
-
 def _omniglot(root: Path, train: bool) -> Tensor:
-    data = datasets.Omniglot(root, background=train, download=not (root / "omniglot-py").is_dir())
+    data = datasets.Omniglot(root, background=train, download=True)
     shape = (1, 28, 28)
     return torch.stack([255 - pictures.to_tensor(picture, shape) for picture, _ in data])  # ink is black
 
 
 def _cifar10(root: Path, train: bool) -> Tensor:
-    data = datasets.CIFAR10(root, train=train, download=not (root / "cifar-10-batches-py").is_dir())
+    data = datasets.CIFAR10(root, train=train, download=True)
     return torch.from_numpy(data.data).permute(0, 3, 1, 2)
 
 
@@ -126,7 +122,7 @@ def _named(name: str, root: Path, train: bool) -> Tensor:
         return NAMED[name](root, train)
     except InputError:
         raise
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # torchvision raises almost anything on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"cannot load {name} from {root} or download it there ({reason}): point --data-root at it"

@@ -8,21 +8,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from .errors import InputError
+
+PREFIX = ".dae-sampler-"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; on success it is synced to disk and renamed to ``path``.
 
-    Whatever interrupts the block, ``path`` holds either its old content or all of the new.
+    Whatever interrupts the block, ``path`` holds either its old content or all of the new. Only a killed process
+    leaves its temporary file; :func:`sweep` removes it.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:64]}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=path.suffix, dir=path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place with --out") from None
     os.close(handle)
@@ -33,12 +38,25 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another place"
-        ) from None
+        _sync_folder(path.parent)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {path}: {reason}; free some space or choose another place") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in ``folder``, at any depth."""
+    for left in folder.rglob(f"{PREFIX}*"):
+        left.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming itself survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
 
 
 def _umask() -> int:

@@ -5,6 +5,8 @@ Tensors are (N,C,H,W) with C 1 or 3; uint8 0..255, or float in [0,1], which is r
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -40,7 +42,10 @@ def read(path: Path) -> Image.Image:
         InputError: the file is not a readable picture.
     """
     try:
-        with Image.open(path) as picture:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(path) as picture,
+        ):
             picture = ImageOps.exif_transpose(picture)
             if picture.mode.startswith("I") or picture.mode == "F":
                 return Image.fromarray(_to_8_bits(np.asarray(picture), path))
@@ -50,10 +55,10 @@ def read(path: Path) -> Image.Image:
                 is_grey = all(np.array_equal(*pair) for pair in _neighbours(np.asarray(picture)))
                 return picture.convert("L") if is_grey else picture
             return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except InputError:
+        raise
+    except Exception as error:  # Pillow raises almost anything on a damaged file
+        reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"cannot read {path} as a picture ({reason}): remove or replace the file") from None
 
 
@@ -170,8 +175,8 @@ def load(source: Path, shape: tuple[int, int, int] | None, beyond: float = 0.0, 
     """
     if source.suffix.lower() in ARRAYS and source.is_file():
         return _load_array(source, shape, beyond)
-    if not source.exists():
-        raise InputError(f"nothing at {source}: give a picture, a folder of pictures, or an .npy or .npz file")
+    if not source.is_dir() and not source.is_file():
+        raise InputError(f"no picture at {source}: give a picture, a folder of pictures, or an .npy or .npz file")
     files = find(source) if source.is_dir() else [source]
     if not files:
         raise InputError(f"{source} holds no pictures: give a folder with .png, .jpg or other pictures in it")
@@ -215,9 +220,9 @@ def _load_array(source: Path, shape: tuple[int, int, int] | None, beyond: float)
 
 
 def _names(files: list[Path], folder: Path) -> list[str]:
-    """Names without extension, but with it where two files differ in nothing else."""
+    """Names without extension, but with it if two files differ in nothing else."""
     stems = [str(f.relative_to(folder).with_suffix("")) for f in files]
-    return [s if stems.count(s) == 1 else str(f.relative_to(folder)) for s, f in zip(stems, files, strict=True)]
+    return stems if len(set(stems)) == len(stems) else [str(f.relative_to(folder)) for f in files]
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -290,6 +295,9 @@ class Writer:
             raise InputError(f"{n} images in one picture cannot be seen: name a folder or an .npy file with --out")
 
     def __enter__(self) -> Writer:
+        place = next(p for p in self.out.absolute().parents if p.exists())
+        if not os.access(place, os.W_OK):
+            raise InputError(f"cannot write {self.out}: {place} is not yours to write to; choose another --out")
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -307,10 +315,10 @@ class Writer:
                 save_picture(to_picture(image), self.out / f"{name}.png")
         elif self.is_array:
             if not first:
-                path = self.stack.enter_context(replacing(self.out))
-                shape = (self.n, *images.shape[1:])
-                self.array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-            self.array[first : self.done] = images.numpy()
+                self.file = self.stack.enter_context(self.stack.enter_context(replacing(self.out)).open("wb"))
+                header = {"descr": "<f4", "fortran_order": False, "shape": (self.n, *images.shape[1:])}
+                np.lib.format.write_array_header_1_0(self.file, header)
+            self.file.write(images.numpy().astype("<f4").tobytes())
         else:
             self.grid.append(images)
 

@@ -6,8 +6,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from rich.console import Console
@@ -22,14 +23,20 @@ from .runs import Run
 from .samplers import sample
 from .training import Progress, Recipe, TrainingInterrupted, fit
 
-MAY_CHANGE = frozenset({"steps", "epochs", "patience", "device", "precision", "data_root", "tensorboard"})
+MAY_CHANGE = frozenset({"steps", "epochs", "lr", "patience", "device", "precision", "data_root", "tensorboard"})
 """Settings that --resume may change; the others would make it another run."""
+PATHS = ("data", "start", "data_root")
+"""Settings that may be paths, and are kept absolute so that a run resumes from any folder."""
 GRID = 64
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run is asked to do: the options of ``dae-sampler train``, and the content of config.json."""
+    """What a training run is asked to do: the options of ``dae-sampler train``, and the content of config.json.
+
+    Raises:
+        InputError: a value has the wrong type, as in a config.json that was edited by hand.
+    """
 
     data: str
     corruption: str
@@ -51,6 +58,12 @@ class Settings:
     seed: int
     device: str
     precision: str
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) and not (type(value) is int and isinstance(1.0, kind)):
+                raise InputError(f"{name} in config.json is {value!r}: restore the file or start a new run")
 
     def recipe(self, n: int) -> Recipe:
         """The recipe for ``n`` images."""
@@ -76,6 +89,7 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
     Raises:
         InputError: there is a run and it is not to be resumed, or the other way round, or the settings do not fit it.
     """
+    settings = replace(settings, **{name: _absolute(getattr(settings, name)) for name in PATHS})
     if not resume:
         if not settings.data:
             raise InputError(f"say what to train on: a folder, an .npy or .npz file, or one of {', '.join(data.NAMED)}")
@@ -103,6 +117,10 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
     return run, Settings(**(asdict(before) | changed))
 
 
+def _absolute(text: str | None) -> str | None:
+    return str(Path(text).resolve()) if text and Path(text).exists() else text
+
+
 def _fresh(source: str) -> Path:
     name = Path(source).stem or "run"
     candidates = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
@@ -125,21 +143,22 @@ def train(settings: Settings, run: Run, console: Console) -> int:
         console.print(f"skipped {len(dataset.skipped)} files; the first: {dataset.skipped[0]}", markup=False)
     recipe = settings.recipe(len(dataset.images))
     torch.manual_seed(settings.seed)
-    dae = build(settings, tuple(dataset.images.shape[1:])).to(device)
+    if settings.tensorboard:
+        _require_tensorboard()
+    dae = build(settings, tuple(dataset.images.shape[1:]), fresh=run.done() == 0).to(device)
     dae.precision = precision
     dae.info |= {"data": dataset.name, "images": len(dataset.images), "version": __version__}
-    is_new = not run.config_file.exists()
     run.folder.mkdir(parents=True, exist_ok=True)
     with run.lock():
         run.write_config({"version": __version__, **asdict(settings)})
-        _announce(console, dae, dataset.images, recipe, run, resumed=not is_new)
+        _announce(console, dae, dataset.images, recipe, run)
         return _fit(dae, dataset.images, recipe, run, console, settings.tensorboard)
 
 
-def build(settings: Settings, shape: tuple[int, int, int]) -> DenoisingAutoencoder:
-    """The model to train: fresh, or with the weights of ``settings.start``."""
+def build(settings: Settings, shape: tuple[int, int, int], fresh: bool) -> DenoisingAutoencoder:
+    """The model to train, with the weights of ``settings.start`` if it is ``fresh``, that is, has no saved state."""
     dae = DenoisingAutoencoder(settings.net, settings.corruption, shape, settings.loss)
-    if settings.start:
+    if settings.start and fresh:
         source = checkpoint.load(settings.start)
         try:
             dae.load_state_dict(source.state_dict())
@@ -148,18 +167,19 @@ def build(settings: Settings, shape: tuple[int, int, int]) -> DenoisingAutoencod
             raise InputError(
                 f"--from {settings.start} is {mine}: give the same --net, kind of --corruption and --size"
             ) from None
-        dae.info["from"] = settings.start
+    if settings.start:
+        dae.info["from"] = Path(settings.start).stem
     return dae
 
 
-def _announce(console: Console, dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, resumed: bool) -> None:
+def _announce(console: Console, dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run) -> None:
     weights = sum(p.numel() for p in dae.parameters())
     held_out = recipe.validation_size(len(x))
     n = len(x) - held_out
     size = "x".join(map(str, dae.shape))
     console.print(
-        f"{'resuming' if resumed else 'training'} {dae.net_text} ({weights / 1e6:.2f} M parameters) by {dae.objective} "
-        f"under {dae.corruption}\n"
+        f"{'resuming' if run.done() else 'training'} {dae.net_text} ({weights / 1e6:.2f} M parameters) "
+        f"by {dae.objective} under {dae.corruption}\n"
         f"on {n} images of {dae.info['data']} ({size}; {held_out} held out), {recipe.steps} steps of {recipe.batch} "
         f"= {recipe.steps * recipe.batch / n:.1f} epochs, {dae.precision} on {dae.device.type}, into {run.folder}",
         markup=False,
@@ -167,8 +187,7 @@ def _announce(console: Console, dae: DenoisingAutoencoder, x: Tensor, recipe: Re
 
 
 def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console: Console, tensorboard: bool) -> int:
-    saved = run.load_state()
-    done = saved[1]["step"] if saved else 0
+    done = run.done()
     bar = Bar(console, "training", recipe.steps, "images", recipe.batch, done)
     with bar, _stopping() as signals, _events(run, done) if tensorboard else nullcontext() as events:
 
@@ -219,9 +238,12 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _require_tensorboard() -> None:
+    if not find_spec("tensorboard"):
+        raise InputError("--tensorboard needs the extra: pip install 'dae-sampler[tensorboard]'")
+
+
 def _events(run: Run, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError("--tensorboard needs the extra: pip install 'dae-sampler[tensorboard]'") from None
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(run.folder / "events", purge_step=step)

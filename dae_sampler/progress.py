@@ -51,15 +51,15 @@ class Bar:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.rich.stop()
 
-    def advance(self, note: str = "", steps: int = 1) -> None:
-        """``steps`` more are done; ``note`` is shown beside the rate."""
-        self.done += steps
-        rate = f"{self.rate():.0f} {self.unit}/s" if self.done > self.first else ""
-        self.rich.update(self.task, completed=self.done, note=f"{rate} {note}".strip())
+    def advance(self) -> None:
+        """One step more is done."""
+        self.done += 1
+        rate = f"{self.rate():.0f} {self.unit}/s"
+        self.rich.update(self.task, total=self.total, completed=self.done, note=rate)
         now = time.monotonic()
         if self.rich.disable and now - self.printed > SECONDS_BETWEEN_LINES:
             self.printed = now
-            self.console.print(f"{self.what} {self.done}/{self.total}, {rate}, {duration(self.left())} left {note}")
+            self.console.print(f"{self.what} {self.done}/{self.total}, {rate}, {duration(self.left())} left")
 
     def rate(self) -> float:
         """Units per second so far."""

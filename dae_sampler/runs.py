@@ -9,13 +9,13 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
-from .files import replacing
+from .files import replacing, sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,8 +63,12 @@ class Run:
         """The rows of metrics.csv."""
         if not self.metrics_file.is_file():
             return []
-        with self.metrics_file.open(newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            with self.metrics_file.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            return [row for row in rows if int(row["step"]) >= 0]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise InputError(f"{self.metrics_file} is damaged ({error}): restore or delete it") from None
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.csv, in place of any of this step or later: those were not saved and are made again."""
@@ -83,26 +87,39 @@ class Run:
         with replacing(self.state_file) as temporary:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"run": json.dumps(facts)})
 
+    def done(self) -> int:
+        """Steps that the saved state stands for, 0 without one."""
+        if not self.state_file.exists():
+            return 0
+        return int(self._read_state(lambda file: json.loads(file.metadata()["run"])["step"]))
+
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What :meth:`save_state` wrote, or None before the first time.
 
         Raises:
             InputError: the file is damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
         if not self.state_file.exists():
             return None
+
+        def use(file: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return tensors, dict(json.loads(file.metadata()["run"]))
+
+        return self._read_state(use)
+
+    def _read_state(self, use: Callable[[Any], Any]) -> Any:
+        from safetensors import SafetensorError, safe_open
+
         try:
             with safe_open(self.state_file, framework="pt") as file:
-                facts = json.loads(file.metadata()["run"])
-                return {key: file.get_tensor(key) for key in file.keys()}, facts  # noqa: SIM118
+                return use(file)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.state_file} is damaged ({error}): delete it to start the run over") from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out of the run; released by the system however this process ends.
+        """Keep other processes out of the run, and sweep up after killed ones; released however this process ends.
 
         Raises:
             InputError: another process is training in this folder.
@@ -118,6 +135,7 @@ class Run:
                 f"another process is training in {self.folder}: wait for it, or give another --out"
             ) from None
         try:
+            sweep(self.folder)
             yield
         finally:
             os.close(handle)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -28,9 +29,6 @@ from .corruption import Corruption
 from .errors import InputError, unknown
 from .images import to_float
 from .noise import ImageNoise, Noise
-
-BATCH = 256
-"""Images sampled together: enough to keep a CPU busy, few enough for its caches."""
 
 
 class State(NamedTuple):
@@ -48,6 +46,8 @@ class Denoiser(Protocol):
     """What samplers need of a model."""
 
     corruption: Corruption
+    shape: tuple[int, int, int]
+    device: torch.device
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         """The posterior mean of the clean image, same shape as ``x``."""
@@ -62,7 +62,7 @@ def iterate(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, eta: floa
     """
     if not 0 < eta < 2:
         raise InputError(f"eta must be between 0 and 2 for iteration to climb, got {eta:g}")
-    for level, following in _pairs(levels):
+    for level, following in itertools.pairwise(levels.tolist()):
         x_hat = dae(x, level)
         x = x + eta * (x_hat - x)
         yield State(x, x_hat, following)
@@ -70,15 +70,16 @@ def iterate(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, eta: floa
 
 def walk(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
     """Corrupt and denoise in turn, x <- q(r(x)); any corruption. The states yielded are the denoised ones."""
-    for level, following in _pairs(levels):
-        x_hat = dae(x, level)
-        yield State(x_hat, x_hat, following)
-        x = dae.corruption(x_hat, torch.tensor(following, device=x.device), noise)
+    for k, (level, following) in enumerate(itertools.pairwise(levels.tolist())):
+        if k:
+            x = dae.corruption(x, torch.tensor(level, device=x.device), noise)
+        x = dae(x, level)
+        yield State(x, x, following)
 
 
 def euler(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
     """The probability-flow ODE dx/dsigma = (x - r)/sigma by Euler's method: order 1. Gaussian corruption."""
-    for sigma, following in _pairs(levels):
+    for sigma, following in itertools.pairwise(levels.tolist()):
         x_hat = dae(x, sigma)
         x = x_hat + following / sigma * (x - x_hat)
         yield State(x, x_hat, following)
@@ -92,9 +93,9 @@ def heun(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, churn: float
     """
     if not 0 <= churn <= 2**0.5 - 1:
         raise InputError(f"churn must be from 0 to 0.414, got {churn:g}")
-    for sigma, following in _pairs(levels):
+    for sigma, following in itertools.pairwise(levels.tolist()):
         if churn:
-            raised = sigma * (1 + churn)
+            raised = min(sigma * (1 + churn), dae.corruption.high)
             x = x + (raised**2 - sigma**2) ** 0.5 * noise.normal(x.shape)
             sigma = raised
         x_hat = dae(x, sigma)
@@ -113,7 +114,7 @@ def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterato
 
     That is the exact posterior of x + s eps given x + sigma eps' if the clean image is r (Ho et al. 2020, eq. 7).
     """
-    for sigma, following in _pairs(levels):
+    for sigma, following in itertools.pairwise(levels.tolist()):
         ratio = (following / sigma) ** 2
         x_hat = dae(x, sigma)
         x = x_hat + ratio * (x - x_hat)
@@ -126,11 +127,6 @@ SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {f.__name__: f for f in (i
 ANY_CORRUPTION = frozenset({"iterate", "walk"})
 """Samplers that need no range of Gaussian levels."""
 USUAL_STEPS = {"iterate": 10, "walk": 50, "euler": 40, "heun": 18, "ancestral": 50}
-
-
-def _pairs(levels: Tensor) -> Iterator[tuple[float, float]]:
-    values = levels.tolist()
-    return itertools.pairwise(values)
 
 
 def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None, **options: float) -> tuple[str, int]:
@@ -154,6 +150,20 @@ def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None, 
     if steps < 1:
         raise InputError(f"steps must be 1 or more, got {steps}")
     return sampler, steps
+
+
+def choose_restorer(
+    dae: Denoiser, sampler: str | None = None, steps: int | None = None, **options: float
+) -> tuple[str, int]:
+    """:func:`choose` for :func:`denoise`: a model of one level restores by r(x), once, if nothing else is asked for."""
+    if sampler is None and not dae.corruption.ranged:
+        sampler, steps = "iterate", steps or 1
+    return choose(dae, sampler, steps, **options)
+
+
+def batch_size(shape: tuple[int, int, int]) -> int:
+    """Images to sample together: enough to keep the machine busy, few enough for its memory."""
+    return max(1, min(256, 2**22 // math.prod(shape)))
 
 
 def start_level(dae: Denoiser, level: float | None = None) -> float:
@@ -203,9 +213,9 @@ def sample(
         raise InputError(f"n must be 1 or more, got {n}")
     sampler, steps = choose(dae, sampler, steps, **options)
     levels = dae.corruption.levels(steps)
-    batches = []
-    for start in range(0, n, BATCH):
-        count = min(BATCH, n - start)
+    batches, size = [], batch_size(dae.shape)
+    for start in range(0, n, size):
+        count = min(size, n - start)
         noise = ImageNoise(seed, first + start, count, dae.device)
         x = dae.corruption.prior(count, dae.shape, noise)
         batches.append(_run(SAMPLERS[sampler](dae, x, levels, noise, **options), on_step))
@@ -264,10 +274,11 @@ def denoise(
     """Restore images that are already damaged at ``level``: sample down from there, adding nothing first.
 
     ``steps=1`` with ``euler`` or ``heun`` is the posterior mean r(x), which has the least squared error but is blurred
-    where the damage leaves a choice; more steps settle on one sharp restoration. Arguments, result and errors are
+    where the damage leaves a choice; more steps settle on one sharp restoration. A model of one level gives r(x) by
+    default. Arguments, result and errors are
     those of :func:`refine`.
     """
-    sampler, steps = choose(dae, sampler, steps, **options)
+    sampler, steps = choose_restorer(dae, sampler, steps, **options)
     return _from_images(dae, images, level, sampler, steps, seed, on_step, options, corrupt=False)
 
 
@@ -287,9 +298,9 @@ def _from_images(
         raise InputError(f"the images are {got}, the model takes (N,{wanted.replace('x', ',')}): convert them first")
     q, level = dae.corruption, start_level(dae, level)
     levels = torch.full((steps + 1,), level) if sampler == "iterate" else q.levels(steps, level)
-    batches = []
-    for start in range(0, len(images), BATCH):
-        x = to_float(images[start : start + BATCH]).to(dae.device)
+    batches, size = [], batch_size(dae.shape)
+    for start in range(0, len(images), size):
+        x = to_float(images[start : start + size]).to(dae.device)
         noise = ImageNoise(seed, start, len(x), dae.device)
         if corrupt:
             x = q(x, torch.tensor(level, device=x.device), noise)

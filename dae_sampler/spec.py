@@ -123,6 +123,8 @@ class _Parser:
         if self.tokens[self.position + 1 :] and self.tokens[self.position + 1][:2] == ("=", 3):
             key = self.expect(2, "a key")
             self.accept("=")
+            if key in options:
+                raise self.fail(f"{key} only once")
             options[key] = self.literal()
         elif options:
             raise self.fail("key=value, as the values before it have keys")
@@ -138,4 +140,4 @@ class _Parser:
     def number(self) -> int | float:
         sign = -1 if self.accept("-") else 1
         token = self.expect(1, "a number")
-        return sign * (int(token) if token.isdigit() else float(token))
+        return sign * (int(token) if token.isdigit() and len(token) < 16 else float(token))

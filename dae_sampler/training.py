@@ -58,7 +58,7 @@ class Recipe:
     ema: float = 16.0
     seed: int = 0
     held_out: int = 2000
-    every: int = 250
+    every: int = 500
     patience: int = 0
 
     def __post_init__(self) -> None:
@@ -106,7 +106,6 @@ class Progress:
     """What ``fit`` reports: after each step, and with ``validation`` and ``average`` after a validation."""
 
     step: int
-    recipe: Recipe
     loss: Tensor
     """Training loss of the step, (); read it sparingly, for it waits for the device."""
     validation: Validation | None = None
@@ -142,7 +141,7 @@ def fit(
     """
     recipe = recipe or Recipe()
     training, held_out = _split(images, recipe, dae.shape)
-    state = TrainingState(dae, recipe)
+    state = TrainingState(dae, recipe, len(images))
     if run and (saved := run.load_state()):
         state.restore(*saved)
     state.started = time.monotonic()
@@ -157,9 +156,10 @@ def fit(
             if run:
                 _record(run, state, checked)
         elif stop and run:
+            state.check()
             run.save_state(*state.snapshot())
         if on_progress:
-            on_progress(Progress(state.step, recipe, loss, checked, state.average))
+            on_progress(Progress(state.step, loss, checked, state.average))
         if stop and not last:
             raise TrainingInterrupted
     state.finish(run)
@@ -187,7 +187,8 @@ class TrainingState:
 
     FACTS = ("step", "recorded", "best", "best_step")
 
-    def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe) -> None:
+    def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe, images: int) -> None:
+        self.images = images
         self.dae, self.recipe, self.step, self.seconds, self.started = dae, recipe, 0, 0.0, time.monotonic()
         self.best, self.best_step = math.inf, 0
         self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
@@ -225,18 +226,23 @@ class TrainingState:
     def validate(self, images: Tensor) -> Validation:
         """Validate the averaged weights; keep them if they are the best so far."""
         self.check()
-        checked = validate(self.average, images)
+        checked = validate(self.average, images, self.recipe.batch)
+        if checked.loss > 10 * self.best:
+            raise self.lost(f"the held-out loss rose from {self.best:.3g} to {checked.loss:.3g} by step {self.step}")
         if checked.loss < self.best:
             self.best, self.best_step = checked.loss, self.step
             self.best_weights = {k: v.detach().clone() for k, v in self.average.named_parameters()}
         return checked
 
     def check(self) -> None:
-        """Stop at a loss that is no longer finite, before it is saved over the last good state."""
-        if not math.isfinite(self.trained_loss.item()):
-            raise InputError(
-                f"the loss is not finite by step {self.step}: train again with a lower --lr than {self.recipe.lr:g}"
-            )
+        """Stop at losses or weights that are no longer finite, before they are saved over the last good state."""
+        norms = torch.stack(torch._foreach_norm([w.detach() for w in self.weights.values()]))
+        if not torch.isfinite(self.trained_loss + norms.sum()).item():
+            raise self.lost(f"the loss is no longer finite by step {self.step}")
+
+    def lost(self, what: str) -> InputError:
+        cure = f"go on from the last good state with a lower --lr, such as {self.recipe.lr / 3:.1g}"
+        return InputError(f"{what}, most likely because the learning rate {self.recipe.lr:g} is too high: {cure}")
 
     def out_of_patience(self) -> bool:
         patience = self.recipe.patience * self.recipe.every
@@ -254,23 +260,27 @@ class TrainingState:
             tensors |= {f"weight.{name}": weight.detach(), f"mean.{name}": moments["exp_avg"]}
             tensors[f"square.{name}"] = moments["exp_avg_sq"]
         tensors["trained_loss"] = self.trained_loss
-        facts = {"seconds": self.elapsed(), **{name: getattr(self, name) for name in self.FACTS}}
+        facts = {"images": self.images, "seconds": self.elapsed(), **{name: getattr(self, name) for name in self.FACTS}}
         return tensors, facts
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Undo :meth:`snapshot`."""
-        for name in ("seconds", *self.FACTS):
-            setattr(self, name, facts[name])
-        self.trained_loss.copy_(tensors["trained_loss"])
+        if facts.get("images") != self.images:
+            raise InputError(
+                f"the run began on {facts.get('images')} images, now there are {self.images}: start a new run"
+            )
         averages = dict(self.average.named_parameters())
         try:
+            for name in ("seconds", *self.FACTS):
+                setattr(self, name, facts[name])
             with torch.no_grad():
+                self.trained_loss.copy_(tensors["trained_loss"])
                 for name, weight in self.weights.items():
                     weight.copy_(tensors[f"weight.{name}"])
                     averages[name].copy_(tensors[f"average.{name}"])
                     self.best_weights[name].copy_(tensors[f"best.{name}"])
                     self.optimizer.state[weight] = {
-                        "step": torch.tensor(float(self.step)),
+                        "step": torch.tensor(float(self.step), device=weight.device),
                         "exp_avg": torch.zeros_like(weight).copy_(tensors[f"mean.{name}"]),
                         "exp_avg_sq": torch.zeros_like(weight).copy_(tensors[f"square.{name}"]),
                     }
@@ -308,7 +318,7 @@ def _record(run: Run, state: TrainingState, checked: Validation) -> None:
 
 
 @torch.inference_mode()
-def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 500) -> Validation:
+def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 128) -> Validation:
     """Loss on ``images`` (N,C,H,W), each damaged once, at levels spread over the training density; deterministic.
 
     Returns:
@@ -321,8 +331,8 @@ def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 500) -> Val
     for start in range(0, n, batch):
         x = to_float(images[start : start + batch].to(dae.device))
         noise = StepNoise(_VALIDATION_SEED, start, dae.device)
-        losses.append(dae.loss(x, q.level(u[start : start + batch].to(dae.device)), noise).double().cpu())
-        floors.append(entropy(x).flatten(1).mean(1).double().cpu())
+        losses.append(dae.loss(x, q.level(u[start : start + batch].to(dae.device)), noise).cpu().double())
+        floors.append(entropy(x).flatten(1).mean(1).cpu().double())
     loss, floor = torch.cat(losses), torch.cat(floors) * (dae.objective == "bce")
     bins = BINS if q.ranged else 1
     where = (u * bins).long().clamp(max=bins - 1)

@@ -80,6 +80,13 @@ def damaged(path, dae):
     yield with_facts(shape="no"), "damaged"
     yield with_facts(net=3), "damaged"
     yield with_facts(info=[]), "damaged"
+    for best in (3, None, {"name": ["a"]}, {"name": "heun"}, {"name": "heun", "steps": "x"}):
+        yield with_facts(info={"sampler": best}), "damaged"
+    flipped = bytearray(good)
+    flipped[-9] ^= 1
+    yield bytes(flipped), "not those it was saved with"
+    save_file({k: v.long() for k, v in weights.items()}, path, metadata={checkpoint.KEY: json.dumps(facts)})
+    yield path.read_bytes(), "do not fit"
 
 
 def test_damaged_files_are_refused_in_a_sentence(dae, tmp_path):

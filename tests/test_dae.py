@@ -69,15 +69,16 @@ def test_score_is_refused_where_there_is_none():
             DenoisingAutoencoder("dense(16)", corruption, (1, 4, 4), loss).score(x)
 
 
-def test_bfloat16_keeps_logits_in_float32_and_near():
+@pytest.mark.parametrize("net", ["unet(width=16)", "conv(width=8, code=8)", "dense(32)"])
+def test_bfloat16_keeps_logits_near_and_unrounded(net):
     torch.manual_seed(0)
-    dae = DenoisingAutoencoder("unet(width=16)", RANGE, (1, 16, 16)).eval()
+    dae = DenoisingAutoencoder(net, RANGE, (1, 16, 16)).eval()
     x = torch.rand(4, 1, 16, 16)
     exact = dae.logits(x, 0.3)
     dae.precision = "bfloat16"
     rough = dae.logits(x, 0.3)
-    assert rough.dtype == torch.float32
     assert (rough - exact).abs().max() < 0.05
+    assert not torch.equal(rough, rough.bfloat16().float())
 
 
 def test_gradients_flow_through_denoising():

@@ -4,7 +4,13 @@ import torch
 from dae_sampler import nets
 from dae_sampler.errors import InputError
 
-TEXTS = ["dense(32, 8, 32)", "conv(width=8, code=4)", "unet(width=8)", "unet(width=8, patch=4, blocks=2)"]
+TEXTS = [
+    "dense(32, 8, 32)",
+    "conv(width=8, code=4)",
+    "unet(width=8)",
+    "unet(width=8, patch=4, blocks=2)",
+    "unet(width=100)",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)

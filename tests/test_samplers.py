@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from dae_sampler import samplers
+from dae_sampler import DenoisingAutoencoder, samplers
 from dae_sampler.corruption import parse
 from dae_sampler.errors import InputError
 from dae_sampler.noise import ImageNoise
@@ -118,13 +118,26 @@ def test_refine_corrupts_and_denoise_does_not(gaussian_data):
 def test_an_image_depends_on_seed_and_index_alone(gaussian_data, sampler, monkeypatch):
     dae = gaussian_data()
     whole = samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3)
-    monkeypatch.setattr(samplers, "BATCH", 4)
+    monkeypatch.setattr(samplers, "batch_size", lambda shape: 4)
     torch.testing.assert_close(samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3), whole)
     torch.testing.assert_close(samplers.sample(dae, 3, sampler=sampler, steps=5, seed=3, first=6), whole[6:9])
     assert torch.equal(
         samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3),
         samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3),
     )
+
+
+def test_contract_holds_for_a_network_too(monkeypatch):
+    torch.manual_seed(0)
+    dae = DenoisingAutoencoder("unet(width=16)", "gaussian(0.02..20)", (1, 8, 8)).eval()
+    whole = samplers.sample(dae, 7, steps=6)
+    monkeypatch.setattr(samplers, "batch_size", lambda shape: 3)
+    torch.testing.assert_close(samplers.sample(dae, 7, steps=6), whole, atol=1e-4, rtol=0)
+
+
+def test_a_model_of_one_level_restores_by_one_reconstruction(gaussian_data):
+    dae, x = gaussian_data(corruption="gaussian(0.3)"), torch.rand(3, *SHAPE)
+    torch.testing.assert_close(samplers.denoise(dae, x), dae(x, 0.3))
 
 
 def test_on_step_sees_every_step(gaussian_data):

@@ -43,6 +43,7 @@ def test_every_float_survives():
         ("gaussian(0.5)x", 13),
         ("a(b=)", 4),
         ("a($)", 2),
+        ("a(b=1, b=2)", 9),
         ("", 0),
     ],
 )

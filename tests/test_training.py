@@ -122,13 +122,15 @@ def test_shapes_that_do_not_fit_are_refused():
         fit(model(), torch.zeros(10, 1, 9, 9, dtype=torch.uint8), RECIPE)
 
 
-def test_exploding_loss_stops_with_a_cure_and_keeps_the_last_good_state(tmp_path):
+@pytest.mark.parametrize("step", [7, 10, 13])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_exploding_loss_stops_with_a_cure_and_keeps_the_last_good_state(tmp_path, step, value):
     run = Run(tmp_path)
     dae = model()
 
     def spoil(progress):
-        if progress.step == 10:
-            next(dae.parameters()).data.fill_(math.nan)
+        if progress.step == step:
+            next(dae.parameters()).data.fill_(value)
 
     with pytest.raises(InputError, match="lower --lr"):
         fit(dae, images(), RECIPE, run=run, on_progress=spoil)
@@ -143,6 +145,25 @@ def test_exploding_loss_stops_with_a_cure_and_keeps_the_last_good_state(tmp_path
 def test_recipes_that_make_no_sense_are_refused(bad):
     with pytest.raises(InputError):
         Recipe(**bad)
+
+
+def test_stopping_does_not_save_what_is_not_finite(tmp_path):
+    run, dae = Run(tmp_path), model()
+
+    def spoil(progress):
+        next(dae.parameters()).data.fill_(math.nan)
+
+    with pytest.raises(InputError, match="lower --lr"):
+        fit(dae, images(), RECIPE, run=run, on_progress=spoil, should_stop=stop_at(3))
+    assert run.load_state() is None
+
+
+def test_run_resumes_only_with_as_many_images(tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(TrainingInterrupted):
+        fit(model(), images(), RECIPE, run=run, should_stop=stop_at(3))
+    with pytest.raises(InputError, match="200 images, now there are 150"):
+        fit(model(), images(150), RECIPE, run=run)
 
 
 def test_damaged_state_is_refused(tmp_path):

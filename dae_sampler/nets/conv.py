@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .layers import ResidualBlock, check_sizes, pad_to_multiple
+from .layers import ResidualBlock, check_sizes, in_float32, pad_to_multiple
 
 
 class Conv(nn.Module):
@@ -46,9 +46,9 @@ class Conv(nn.Module):
                 ResidualBlock(2 * width, embedding),
                 nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
                 ResidualBlock(width, embedding),
-                nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
             ]
         )
+        self.last = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """(B, C, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
@@ -60,4 +60,4 @@ class Conv(nn.Module):
         h = h.contiguous(memory_format=torch.channels_last)
         for layer in self.decoder:
             h = layer(h, c) if isinstance(layer, ResidualBlock) else layer(h)
-        return h[..., :height, :width]
+        return in_float32(self.last, h)[..., :height, :width]

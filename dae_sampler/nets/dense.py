@@ -8,7 +8,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import check_sizes
+from .layers import check_sizes, in_float32
 
 
 class Dense(nn.Module):
@@ -36,4 +36,4 @@ class Dense(nn.Module):
         h = x.flatten(1)
         for layer, condition in itertools.zip_longest(self.layers[:-1], self.conditions):
             h = F.relu(layer(h) + condition(c) if condition else layer(h))
-        return self.layers[-1](h).unflatten(1, self.shape)
+        return in_float32(self.layers[-1], h).unflatten(1, self.shape)

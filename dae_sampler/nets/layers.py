@@ -29,6 +29,12 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
+def in_float32(layer: nn.Module, h: Tensor) -> Tensor:
+    """``layer(h)`` outside autocast: bfloat16 logits would be off by more than r - x_tilde at small sigma."""
+    with torch.autocast(h.device.type, enabled=False):
+        return layer(h.float())
+
+
 class LevelEmbedding(nn.Module):
     """Fourier features of the corruption's condition, through a small MLP: (B,) -> (B, dim).
 
@@ -77,11 +83,11 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """x + self-attention over the pixels of (B,C,H,W), heads of 64 channels."""
+    """x + self-attention over the pixels of (B,C,H,W), in heads of about 64 channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // 64)
+        self.heads = math.gcd(channels, max(1, channels // 64))
         self.norm = nn.LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Attention, ResidualBlock, check_sizes, pad_to_multiple
+from .layers import Attention, ResidualBlock, check_sizes, in_float32, pad_to_multiple
 
 
 class UNet(nn.Module):
@@ -75,5 +75,4 @@ class UNet(nn.Module):
                 h = block(h, c)
             if up is not None:
                 h = up(h) + skips.pop()
-        with torch.autocast(h.device.type, enabled=False):  # bf16 here would round r by more than r - x at small sigma
-            return F.pixel_shuffle(self.last(h.float()), self.patch)[..., :height, :width]
+        return F.pixel_shuffle(in_float32(self.last, h), self.patch)[..., :height, :width]
