@@ -154,12 +154,12 @@ def fit(
         if state.step % recipe.every == 0 or last:
             checked = state.validate(images[held_out])
             if run:
-                _record(run, state, checked)
-        elif stop and run:
-            state.check()
-            run.save_state(*state.snapshot())
+                run.add_metrics(state.metrics(checked))
         if on_progress:
             on_progress(Progress(state.step, loss, checked, state.average))
+        if run and (checked or stop):  # last, so that whatever was lost with a killed process is made again
+            state.check()
+            run.save_state(*state.snapshot())
         if stop and not last:
             raise TrainingInterrupted
     state.finish(run)
@@ -234,6 +234,21 @@ class TrainingState:
             self.best_weights = {k: v.detach().clone() for k, v in self.average.named_parameters()}
         return checked
 
+    def metrics(self, checked: Validation) -> dict[str, Any]:
+        """The row of metrics.csv for this step; begins a new mean of the training loss."""
+        row = {
+            "step": self.step,
+            "seconds": round(self.elapsed(), 1),
+            "lr": self.recipe.rate(self.step - 1),
+            "loss": self.trained_loss.item() / (self.step - self.recorded),
+            "valid_loss": checked.loss,
+            "valid_floor": checked.floor,
+            "valid_excess": checked.excess,
+        }
+        self.trained_loss.zero_()
+        self.recorded = self.step
+        return row | {f"excess@{level:.3g}": loss for level, loss in checked.by_level}
+
     def check(self) -> None:
         """Stop at losses or weights that are no longer finite, before they are saved over the last good state."""
         norms = torch.stack(torch._foreach_norm([w.detach() for w in self.weights.values()]))
@@ -299,22 +314,6 @@ class TrainingState:
         self.dae.requires_grad_(False)
         if run:
             checkpoint.save(self.dae, run.folder / "model.safetensors")
-
-
-def _record(run: Run, state: TrainingState, checked: Validation) -> None:
-    row: dict[str, Any] = {
-        "step": state.step,
-        "seconds": round(state.elapsed(), 1),
-        "lr": state.recipe.rate(state.step - 1),
-        "loss": state.trained_loss.item() / (state.step - state.recorded),
-        "valid_loss": checked.loss,
-        "valid_floor": checked.floor,
-        "valid_excess": checked.excess,
-    }
-    run.add_metrics(row | {f"excess@{level:.3g}": loss for level, loss in checked.by_level})
-    state.trained_loss.zero_()
-    state.recorded = state.step
-    run.save_state(*state.snapshot())
 
 
 @torch.inference_mode()

@@ -1,7 +1,10 @@
+import contextlib
 import json
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from dae_sampler import DenoisingAutoencoder, InputError, checkpoint, load, sample, save
@@ -96,3 +99,24 @@ def test_damaged_files_are_refused_in_a_sentence(dae, tmp_path):
         with pytest.raises(InputError) as error:
             load(path)
         assert word in str(error.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(["format", "net", "corruption", "shape", "loss", "info", "sha256", "labels"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(FIELDS, JSON, min_size=1, max_size=3))
+def test_any_metadata_loads_or_is_refused_in_words(dae, tmp_path, changes):
+    path = tmp_path / "m.safetensors"
+    save(dae, path)
+    facts = checkpoint.read_metadata(path) | changes
+    save_file(
+        {k: v.contiguous() for k, v in dae.state_dict().items()}, path, metadata={checkpoint.KEY: json.dumps(facts)}
+    )
+    with contextlib.suppress(InputError):
+        load(path)

@@ -1,7 +1,11 @@
+import contextlib
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dae_sampler import corruption
 from dae_sampler.errors import InputError
 from dae_sampler.spec import Part, parse, parse_one
 
@@ -57,3 +61,26 @@ def test_absurd_texts_are_refused():
     for text in ("a(" * 900, "x" * 5000, "a(" * 400 + ")" * 400):
         with pytest.raises(InputError):
             parse(text)
+
+
+NUMBERS = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
+NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,9}", fullmatch=True)
+VALUES = st.recursive(
+    NUMBERS | st.tuples(NUMBERS, NUMBERS),
+    lambda inner: st.builds(Part, NAMES, st.lists(inner, max_size=3).map(tuple)),
+    max_leaves=5,
+)
+PARTS = st.builds(Part, NAMES, st.lists(VALUES, max_size=3).map(tuple), st.dictionaries(NAMES, VALUES, max_size=2))
+
+
+@given(PARTS)
+def test_any_part_is_a_round_trip(part):
+    if len(str(part)) <= 1000:
+        assert parse_one(str(part)) == part
+
+
+@given(st.text(max_size=60) | st.text("gausinmk(),.+=0123456789e- ", max_size=40))
+def test_any_text_parses_or_is_refused_in_words(text):
+    with contextlib.suppress(InputError):
+        found = corruption.parse(text)
+        assert corruption.parse(str(found)) == found

@@ -1,0 +1,133 @@
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import dae_sampler
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit, sample
+
+TRAIN = [sys.executable, "-m", "dae_sampler", "train"]
+SHORT = [
+    "digits",
+    "--steps",
+    "160",
+    "--every",
+    "10",
+    "--batch",
+    "16",
+    "--net",
+    "unet(width=8)",
+    "--precision",
+    "float32",
+]
+
+
+def test_run_survives_being_killed(tmp_path):
+    subprocess.run([*TRAIN, *SHORT, "--out", "whole", "--quiet"], cwd=tmp_path, check=True)
+    for kill in range(3):
+        begin = ["--resume"] if (tmp_path / "run" / "config.json").is_file() else SHORT
+        process = subprocess.Popen([*TRAIN, *begin, "--out", "run", "--quiet"], cwd=tmp_path)
+        reached = len(Run(tmp_path / "run").read_metrics())
+        while process.poll() is None and len(Run(tmp_path / "run").read_metrics()) < reached + 2:
+            time.sleep(0.01)
+        time.sleep(0.013 * kill)
+        process.kill()
+        process.wait()
+    subprocess.run([*TRAIN, "--resume", "--out", "run", "--quiet"], cwd=tmp_path, check=True)
+    weights, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole"))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    rows, expected_rows = (Run(tmp_path / name).read_metrics() for name in ("run", "whole"))
+    assert [r | {"seconds": ""} for r in rows] == [r | {"seconds": ""} for r in expected_rows]
+    files, expected_files = (
+        {str(p.relative_to(tmp_path / name)) for p in (tmp_path / name).rglob("*")} for name in ("run", "whole")
+    )
+    assert files == expected_files
+
+
+def small():
+    torch.manual_seed(0)
+    images = (torch.rand(100, 1, 8, 8) * 255).to(torch.uint8)
+    return DenoisingAutoencoder("unet(width=8)", "gaussian(0.05..5)", (1, 8, 8)), images
+
+
+@pytest.fixture
+def small_disk():
+    """Files may grow to 4 kB, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_full_disk_leaves_the_last_good_state(tmp_path, request):
+    dae, images = small()
+    fit(dae, images, Recipe(steps=4, batch=8, every=4), run=Run(tmp_path))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    request.getfixturevalue("small_disk")
+    with pytest.raises(InputError, match="cannot write"):
+        Run(tmp_path).save_state({"x": torch.zeros(10_000)}, {"step": 5})
+    with pytest.raises(InputError, match="cannot write"):
+        dae_sampler.save(dae, tmp_path / "model.safetensors")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_full_disk_stops_streaming_with_a_sentence(tmp_path, small_disk):
+    from dae_sampler.images import Writer
+
+    for name in ("a.npy", "a.png"):
+        with pytest.raises(InputError, match="cannot write"), Writer(tmp_path / name, 100) as writer:
+            writer.add(torch.rand(100, 1, 28, 28))
+    assert not list(tmp_path.iterdir())
+
+
+def test_second_process_on_a_run_is_refused(tmp_path):
+    with Run(tmp_path).lock(), pytest.raises(InputError, match="another process"), Run(tmp_path).lock():
+        pass
+    with Run(tmp_path).lock():
+        pass
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_same_seed_same_weights_and_images(precision):
+    found = []
+    for _ in range(2):
+        dae, images = small()
+        dae.precision = precision
+        fit(dae, images, Recipe(steps=5, batch=8, every=5))
+        found.append((torch.cat([p.flatten() for p in dae.parameters()]), sample(dae, 3, steps=4)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    forbidden = (
+        r"import pickle|allow_pickle=True|torch\.(load|save)\b|(?<!\.)\b(eval|exec)\(|os\.system|MAX_IMAGE_PIXELS"
+    )
+    for path in Path(dae_sampler.__file__).parent.rglob("*.py"):
+        assert not re.search(forbidden, path.read_text()), path
+
+
+@pytest.mark.parametrize("changes", [{"steps": "abc"}, {"net": 3}, {"extra": 1}, {"batch": None}])
+def test_config_edited_by_hand_is_refused_or_ignored(tmp_path, changes):
+    subprocess.run(
+        [*TRAIN, "digits", "--steps", "1", "--batch", "4", "--net", "dense(4)", "--out", "run", "-q"],
+        cwd=tmp_path,
+        check=True,
+    )
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    end = subprocess.run(
+        [*TRAIN, "--resume", "--out", "run"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert end.returncode == (0 if "extra" in changes else 2)
+    assert "Traceback" not in end.stderr
