@@ -8,8 +8,8 @@ demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif
 	$(BIN)/dae-sampler sample mnist-paper -n 64 --out demo/iterate.png
 	$(BIN)/dae-sampler sample mnist -n 16 --seed 1 --out demo/digits --quiet
-	$(BIN)/dae-sampler corrupt 'gaussian(0.8)' demo/digits --out demo/damaged
-	$(BIN)/dae-sampler denoise mnist demo/damaged --level 0.8 --out demo/restored --compare
+	$(BIN)/dae-sampler corrupt 'gaussian(0.6)' demo/digits --out demo/damaged
+	$(BIN)/dae-sampler denoise mnist demo/damaged --level 0.6 --out demo/restored --compare
 	@echo
 	@echo "demo/samples.png            64 digits from noise, by the level-conditional model"
 	@echo "demo/trajectory.gif         how they came out of the noise"

@@ -22,7 +22,7 @@ from .runs import Run
 
 if TYPE_CHECKING:
     from .dae import DenoisingAutoencoder
-    from .images import Film
+    from .images import Film, Inputs
     from .samplers import State
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -201,63 +201,71 @@ def sample(
     console.print(f"next: dae-sampler sample {model} -n 1000 --out more/ --seed {seed + 1}", markup=False)
 
 
-@app.command(
-    epilog="Examples: dae-sampler refine mnist vae-samples/ --level 0.5 --compare | "
-    "dae-sampler refine mnist-paper digits.npy --sampler iterate --steps 10"
+def _from_images(method: str, chooser: str, summary: str, examples: str) -> None:
+    """Register a command that starts from images: they take the same options and differ in what is done to them."""
+
+    @app.command(method, help=summary, epilog=examples)
+    def command(
+        model: Model,
+        source: Source,
+        sampler: Sampler = None,
+        steps: Steps = None,
+        level: Level = None,
+        eta: Eta = None,
+        churn: Churn = None,
+        out: Out = None,
+        compare: Compare = False,
+        trajectory: Trajectory = None,
+        every: Every = 1,
+        strict: Strict = False,
+        seed: Seed = 0,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        quiet: Quiet = False,
+    ) -> None:
+        console.quiet = quiet
+        from . import images, samplers
+
+        out = _destination(f"{method}d", source, out)
+        film = images.Film(trajectory, every) if trajectory else None
+        dae = checkpoint.load(model, device, precision)
+        level, options = samplers.start_level(dae, level), _given(eta=eta, churn=churn)
+        sampler, steps = getattr(samplers, chooser)(dae, sampler, steps, **options)
+        inputs = images.load(source, dae.shape, beyond=dae.corruption.overshoot(level), strict=strict)
+        _show_notes(inputs)
+        n = len(inputs.images)
+        total = steps * -(-n // samplers.batch_size(dae.shape))
+        with images.Writer(out, n) as writer, Bar(console, sampler, total, "images", n / total) as bar:
+            options |= {"level": level, "sampler": sampler, "steps": steps, "seed": seed}
+            watch = _watcher(dae, bar, film, steps)
+            restored = getattr(samplers, method)(dae, inputs.images, on_step=watch, **options)
+            writer.add(restored, inputs.names)
+        if film:
+            film.save(restored)
+        place = out.with_name(f"{out.stem}-compare.png") if compare else None
+        if place:
+            images.save_picture(images.pairs(inputs.images, restored), place)
+        done = f"{n} images by {sampler} from level {level:g}, {steps} steps"
+        console.print(f"wrote {_listed(out, place, trajectory)}: {done}", markup=False)
+        higher = min(1.5 * level, dae.corruption.high)
+        console.print(f"next, to invent more: dae-sampler {method} {model} {source} --level {higher:g}", markup=False)
+
+
+_from_images(
+    "refine",
+    "choose",
+    "Add noise to images up to a level and sample down: they move to where the data are dense.\n\n"
+    "With --sampler iterate, the paper's refinement: plain iteration, no noise added.",
+    "Examples: dae-sampler refine mnist vae-samples/ --level 0.5 --compare | "
+    "dae-sampler refine mnist-paper digits.npy --sampler iterate --steps 10",
 )
-def refine(
-    model: Model,
-    source: Source,
-    sampler: Sampler = None,
-    steps: Steps = None,
-    level: Level = None,
-    eta: Eta = None,
-    churn: Churn = None,
-    out: Out = None,
-    compare: Compare = False,
-    trajectory: Trajectory = None,
-    every: Every = 1,
-    strict: Strict = False,
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    quiet: Quiet = False,
-) -> None:
-    """Add noise to images up to a level and sample down: they move to where the data are dense.
-
-    With --sampler iterate, the paper's refinement: plain iteration, no noise added.
-    """
-    console.quiet = quiet
-    sampling = _given(sampler=sampler, steps=steps, level=level, eta=eta, churn=churn, seed=seed)
-    _from_images("refine", model, source, sampling, out, compare, trajectory, every, strict, device, precision)
-
-
-@app.command(
-    epilog="Examples: dae-sampler denoise mnist scans/ --level 0.5 --compare | "
-    "dae-sampler denoise mnist noisy.npy --level 0.8 --steps 1 (the posterior mean: least squared error)"
+_from_images(
+    "denoise",
+    "choose_restorer",
+    "Restore images that are already damaged at --level, adding nothing.",
+    "Examples: dae-sampler denoise mnist scans/ --level 0.5 --compare | "
+    "dae-sampler denoise mnist noisy.npy --level 0.8 --steps 1 (the posterior mean: least squared error)",
 )
-def denoise(
-    model: Model,
-    source: Source,
-    sampler: Sampler = None,
-    steps: Steps = None,
-    level: Level = None,
-    eta: Eta = None,
-    churn: Churn = None,
-    out: Out = None,
-    compare: Compare = False,
-    trajectory: Trajectory = None,
-    every: Every = 1,
-    strict: Strict = False,
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    quiet: Quiet = False,
-) -> None:
-    """Restore images that are already damaged at --level, adding nothing."""
-    console.quiet = quiet
-    sampling = _given(sampler=sampler, steps=steps, level=level, eta=eta, churn=churn, seed=seed)
-    _from_images("denoise", model, source, sampling, out, compare, trajectory, every, strict, device, precision)
 
 
 @app.command(
@@ -285,8 +293,7 @@ def corrupt(
         raise InputError(f"{q} has a range of levels: give one")
     inputs = images.load(source, None, strict=strict)
     out = _destination("corrupted", source, out)
-    for note in inputs.notes:
-        console.print(f"note: {note}", markup=False)
+    _show_notes(inputs)
     n = len(inputs.images)
     damaged = q(images.to_float(inputs.images), torch.tensor(q.high), ImageNoise(seed, 0, n))
     with images.Writer(out, n) as writer:
@@ -331,6 +338,11 @@ def _given(**options: Any) -> dict[str, Any]:
     return {k: v for k, v in options.items() if v is not None}
 
 
+def _show_notes(inputs: Inputs) -> None:
+    for note in inputs.notes:
+        console.print(f"note: {note}", markup=False)
+
+
 def _listed(*paths: Path | None) -> str:
     return " and ".join(str(p) for p in paths if p)
 
@@ -352,46 +364,3 @@ def _watcher(dae: DenoisingAutoencoder, bar: Bar, film: Film | None, steps: int)
             film.add(dae.corruption.scale(state.x, torch.tensor(state.level)) / 2 + 0.5)
 
     return watch
-
-
-def _from_images(
-    method: str,
-    model: str,
-    source: Path,
-    sampling: dict[str, Any],
-    out: Path | None,
-    compare: bool,
-    trajectory: Path | None,
-    every: int,
-    strict: bool,
-    device: str,
-    precision: str,
-) -> None:
-    from . import images, samplers
-
-    out = _destination(f"{method}d", source, out)
-    film = images.Film(trajectory, every) if trajectory else None
-    dae = checkpoint.load(model, device, precision)
-    level = samplers.start_level(dae, sampling.pop("level", None))
-    inputs = images.load(source, dae.shape, beyond=dae.corruption.overshoot(level), strict=strict)
-    for note in inputs.notes:
-        console.print(f"note: {note}", markup=False)
-    n = len(inputs.images)
-    chooser = {"refine": samplers.choose, "denoise": samplers.choose_restorer}[method]
-    name, steps = chooser(dae, **{k: v for k, v in sampling.items() if k != "seed"})
-    sampling |= {"sampler": name, "steps": steps, "level": level}
-    total = steps * -(-n // samplers.batch_size(dae.shape))
-    with images.Writer(out, n) as writer, Bar(console, name, total, "images", n / total) as bar:
-        restored = getattr(samplers, method)(dae, inputs.images, **sampling, on_step=_watcher(dae, bar, film, steps))
-        writer.add(restored, inputs.names)
-    if film:
-        film.save(restored)
-    place = out.with_name(f"{out.stem}-compare.png") if compare else None
-    if place:
-        images.save_picture(images.pairs(inputs.images, restored), place)
-    console.print(
-        f"wrote {_listed(out, place, trajectory)}: {n} images by {name} from level {level:g}, {steps} steps",
-        markup=False,
-    )
-    higher = min(1.5 * level, dae.corruption.high)
-    console.print(f"next, to invent more: dae-sampler {method} {model} {source} --level {higher:g}", markup=False)

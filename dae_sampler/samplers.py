@@ -130,14 +130,14 @@ USUAL_STEPS = {"iterate": 10, "walk": 50, "euler": 40, "heun": 18, "ancestral": 
 
 
 def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None, **options: float) -> tuple[str, int]:
-    """Sampler and steps: those given, else the checkpoint's best, else heun for a range of Gaussian levels or walk.
+    """Sampler and steps: those given, else the checkpoint's best, else ancestral for a range of sigma, walk for others.
 
     Raises:
         InputError: the sampler is unknown, does not go with the model's corruption, or does not take the ``options``.
     """
     q, best = dae.corruption, getattr(dae, "info", {}).get("sampler", {})
     follows_sigma = q.ranged and q.is_gaussian
-    sampler = sampler or best.get("name") or ("heun" if follows_sigma else "walk")
+    sampler = sampler or best.get("name") or ("ancestral" if follows_sigma else "walk")
     if sampler not in SAMPLERS:
         raise unknown("sampler", sampler, SAMPLERS)
     if sampler not in ANY_CORRUPTION and not follows_sigma:
