@@ -17,7 +17,7 @@ from rich.table import Table
 
 from . import __version__, checkpoint
 from .errors import InputError
-from .progress import Bar
+from .progress import Bar, show_skipped
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ DEFAULT_CORRUPTION = "gaussian(0.02..20, lognormal(-0.5, 1.2))"
 Model = Annotated[str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, or a run folder.")]
 Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (any depth), or an .npy/.npz array.")]
 Sampler = Annotated[
-    str | None, typer.Option(help="iterate, walk, euler, heun or ancestral; default: the model's best.")
+    str | None, typer.Option(help="iterate, walk, langevin, euler, heun, dpm or ancestral; default: the model's best.")
 ]
 Steps = Annotated[int | None, typer.Option(min=1, max=100_000, help="Sampling steps; default: the sampler's own.")]
 Level = Annotated[float | None, typer.Option(help="Level to start from, such as sigma; default: 0.4 or the nearest.")]
-Eta = Annotated[float | None, typer.Option(help="Step size of iterate, between 0 and 2.")]
+Eta = Annotated[float | None, typer.Option(help="Step size of iterate (0 to 2) or langevin (0 to 1).")]
 Churn = Annotated[float | None, typer.Option(help="Noise that heun adds back at each step, 0 to 0.41.")]
 Trajectory = Annotated[Path | None, typer.Option(help="Write the way there as an animation: .gif or .webp.")]
 Every = Annotated[int, typer.Option(min=1, help="Keep every k-th step of the trajectory.")]
@@ -136,6 +136,7 @@ def train(
     data_root: Annotated[
         str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where named data sets lie or go.")
     ] = None,
+    strict: Strict = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -339,6 +340,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _show_notes(inputs: Inputs) -> None:
+    show_skipped(console, inputs.skipped)
     for note in inputs.notes:
         console.print(f"note: {note}", markup=False)
 

@@ -78,6 +78,7 @@ def load(
     train: bool = True,
     size: int | None = None,
     channels: int | None = None,
+    strict: bool = False,
     on_file: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Load a data set.
@@ -88,6 +89,7 @@ def load(
         train: the training half of a named set, or its test half.
         size: make the images of a folder this many pixels square.
         channels: 1 for grey, 3 for colour; by default colour if any image of the folder has it.
+        strict: stop at a picture of a folder that cannot be read, instead of skipping it.
         on_file: called with (files read, files in all) while a folder is read.
 
     Raises:
@@ -99,7 +101,7 @@ def load(
     if channels not in (None, 1, 3):
         raise InputError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
     if path.is_dir():
-        return _folder(path, size, channels, on_file)
+        return _folder(path, size, channels, strict, on_file)
     if path.suffix.lower() in pictures.ARRAYS:
         if not path.is_file():
             raise InputError(f"no file at {path}: check the path")
@@ -138,7 +140,11 @@ def _converted(data: Dataset, size: int | None, channels: int | None) -> Dataset
 
 
 def _folder(
-    folder: Path, size: int | None, channels: int | None, on_file: Callable[[int, int], None] | None
+    folder: Path,
+    size: int | None,
+    channels: int | None,
+    strict: bool,
+    on_file: Callable[[int, int], None] | None,
 ) -> Dataset:
     files = pictures.find(folder)
     if not files:
@@ -151,6 +157,8 @@ def _folder(
             picture = pictures.read(file)
             read.append(pictures.fit(picture, size, size) if size else picture)
         except InputError as error:
+            if strict:
+                raise
             skipped.append(str(error))
         if on_file:
             on_file(i + 1, len(files))

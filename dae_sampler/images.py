@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -158,7 +158,9 @@ class Inputs:
     names: list[str]
     """Of each image, relative to the folder and without extension; numbers for an array."""
     notes: list[str]
-    """A sentence for each kind of conversion, and for each file that was skipped."""
+    """A sentence for each kind of conversion."""
+    skipped: list[str] = field(default_factory=list)
+    """A sentence for each file that could not be read."""
 
 
 def load(source: Path, shape: tuple[int, int, int] | None, beyond: float = 0.0, strict: bool = False) -> Inputs:
@@ -180,14 +182,14 @@ def load(source: Path, shape: tuple[int, int, int] | None, beyond: float = 0.0, 
     files = find(source) if source.is_dir() else [source]
     if not files:
         raise InputError(f"{source} holds no pictures: give a folder with .png, .jpg or other pictures in it")
-    tensors, kept, notes, changed = [], [], [], {"resized": 0, "made grey": 0, "made RGB": 0}
+    tensors, kept, skipped, changed = [], [], [], {"resized": 0, "made grey": 0, "made RGB": 0}
     for file in files:
         try:
             picture = read(file)
         except InputError as error:
             if strict or len(files) == 1:
                 raise
-            notes.append(f"skipped: {error}")
+            skipped.append(str(error))
             continue
         shape = shape or (1 if picture.mode == "L" else 3, picture.height, picture.width)
         channels, height, width = shape
@@ -197,13 +199,13 @@ def load(source: Path, shape: tuple[int, int, int] | None, beyond: float = 0.0, 
         tensors.append(to_tensor(picture, shape))
         kept.append(file)
     if not tensors:
-        raise InputError(f"none of the {len(files)} pictures in {source} can be read; {notes[0]}")
-    notes += [
+        raise InputError(f"none of the {len(files)} pictures in {source} can be read; the first: {skipped[0]}")
+    notes = [
         f"{count} of {len(kept)} pictures were {what} to fit {width}x{height}"
         for what, count in changed.items()
         if count
     ]
-    return Inputs(torch.stack(tensors), _names(kept, source if source.is_dir() else source.parent), notes)
+    return Inputs(torch.stack(tensors), _names(kept, source if source.is_dir() else source.parent), notes, skipped)
 
 
 def _load_array(source: Path, shape: tuple[int, int, int] | None, beyond: float) -> Inputs:

@@ -18,12 +18,14 @@ from . import __version__, checkpoint, data, images
 from .dae import DenoisingAutoencoder
 from .device import pick_device, pick_precision
 from .errors import InputError
-from .progress import Bar, duration
+from .progress import Bar, duration, show_skipped
 from .runs import Run
 from .samplers import sample
 from .training import Progress, Recipe, TrainingInterrupted, fit
 
-MAY_CHANGE = frozenset({"steps", "epochs", "lr", "patience", "device", "precision", "data_root", "tensorboard"})
+MAY_CHANGE = frozenset(
+    {"steps", "epochs", "lr", "patience", "device", "precision", "data_root", "strict", "tensorboard"}
+)
 """Settings that --resume may change; the others would make it another run."""
 PATHS = ("data", "start", "data_root")
 """Settings that may be paths, and are kept absolute so that a run resumes from any folder."""
@@ -54,6 +56,7 @@ class Settings:
     size: int | None
     channels: int | None
     data_root: str | None
+    strict: bool
     tensorboard: bool
     seed: int
     device: str
@@ -138,9 +141,9 @@ def train(settings: Settings, run: Run, console: Console) -> int:
             bar.advance()
 
         root = Path(settings.data_root) if settings.data_root else None
-        dataset = data.load(settings.data, root=root, size=settings.size, channels=settings.channels, on_file=on_file)
-    if dataset.skipped:
-        console.print(f"skipped {len(dataset.skipped)} files; the first: {dataset.skipped[0]}", markup=False)
+        wanted = {"size": settings.size, "channels": settings.channels, "strict": settings.strict}
+        dataset = data.load(settings.data, root=root, **wanted, on_file=on_file)
+    show_skipped(console, dataset.skipped)
     recipe = settings.recipe(len(dataset.images))
     torch.manual_seed(settings.seed)
     if settings.tensorboard:

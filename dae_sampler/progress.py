@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -68,6 +69,14 @@ class Bar:
     def left(self) -> float:
         """Seconds left at this rate."""
         return (self.total - self.done) * self.per_step / max(self.rate(), 1e-9)
+
+
+def show_skipped(console: Console, skipped: Sequence[str], most: int = 20) -> None:
+    """Count and list the files that could not be read."""
+    if skipped:
+        console.print(f"skipped {len(skipped)} files that cannot be read:")
+        for reason in [*skipped[:most], *(["..."] if len(skipped) > most else [])]:
+            console.print(f"  {reason}", markup=False)
 
 
 def duration(seconds: float) -> str:

@@ -9,8 +9,10 @@ With sigma the level and p_sigma the density smoothed by it:
 
     iterate    x <- x + eta (r - x)                    climbs log p_sigma (Alain & Bengio 2014; Creswell et al. 2017)
     walk       x <- q(. | r(x))                        corrupt, denoise, repeat (Bengio et al. 2013)
+    langevin   x <- x + eta (r - x) + sigma sqrt(2 eta) z   (Song & Ermon 2019)
     euler      dx/dsigma = (x - r) / sigma             probability flow (Song et al. 2021; DDIM)
     heun       the same to second order                (Karras et al. 2022, algorithm 1; churn: algorithm 2)
+    dpm        the same, multistep, in ln sigma        (DPM-Solver++ 2M: Lu et al. 2022)
     ancestral  x ~ q(x_next | x, r)                    DDPM's reverse step (Ho et al. 2020; Song et al. 2021)
 """
 
@@ -77,6 +79,22 @@ def walk(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[Sta
         yield State(x, x, following)
 
 
+def langevin(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, eta: float = 0.3) -> Iterator[State]:
+    """Annealed Langevin dynamics, one step a level, x <- x + eta (r - x) + sigma sqrt(2 eta) z. Gaussian corruption.
+
+    That is Langevin's step of size eta sigma^2 along the score; at a fixed sigma it samples p_sigma, up to order eta.
+
+    Args:
+        eta: step size in units of sigma^2, between 0 and 1. The smaller, the more levels it takes.
+    """
+    if not 0 < eta < 1:
+        raise InputError(f"eta must be between 0 and 1 for langevin, got {eta:g}")
+    for sigma, following in itertools.pairwise(levels.tolist()):
+        x_hat = dae(x, sigma)
+        x = x + eta * (x_hat - x) + sigma * (2 * eta) ** 0.5 * noise.normal(x.shape) if following > 0 else x_hat
+        yield State(x, x_hat, following)
+
+
 def euler(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
     """The probability-flow ODE dx/dsigma = (x - r)/sigma by Euler's method: order 1. Gaussian corruption."""
     for sigma, following in itertools.pairwise(levels.tolist()):
@@ -109,6 +127,23 @@ def heun(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, churn: float
         yield State(x, x_hat, following)
 
 
+def dpm(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
+    """The probability-flow ODE by DPM-Solver++(2M): order 2 with one network call a step. Gaussian corruption.
+
+    With h the step in -ln sigma and D = r + h / (2 h_before) (r - r_before), x <- (s/sigma) x + (1 - s/sigma) D for the
+    next sigma s (Lu et al. 2022, algorithm 2, in units where the data are not scaled).
+    """
+    before, before_sigma = None, 0.0
+    for sigma, following in itertools.pairwise(levels.tolist()):
+        x_hat = ahead = dae(x, sigma)
+        if before is not None and 0 < following < sigma < before_sigma:
+            ratio = math.log(sigma / following) / math.log(before_sigma / sigma)
+            ahead = x_hat + ratio / 2 * (x_hat - before)
+        x = ahead + following / sigma * (x - ahead)
+        before, before_sigma = x_hat, sigma
+        yield State(x, x_hat, following)
+
+
 def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
     """Draw x_next ~ N(r + (s/sigma)^2 (x - r), s^2 (1 - (s/sigma)^2)) with s the next sigma. Gaussian corruption.
 
@@ -123,10 +158,12 @@ def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterato
         yield State(x, x_hat, following)
 
 
-SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {f.__name__: f for f in (iterate, walk, euler, heun, ancestral)}
+SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {
+    f.__name__: f for f in (iterate, walk, langevin, euler, heun, dpm, ancestral)
+}
 ANY_CORRUPTION = frozenset({"iterate", "walk"})
 """Samplers that need no range of Gaussian levels."""
-USUAL_STEPS = {"iterate": 10, "walk": 50, "euler": 40, "heun": 18, "ancestral": 50}
+USUAL_STEPS = {"iterate": 10, "walk": 50, "langevin": 200, "euler": 40, "heun": 18, "dpm": 20, "ancestral": 50}
 
 
 def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None, **options: float) -> tuple[str, int]:

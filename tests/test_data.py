@@ -53,6 +53,8 @@ def test_bad_file_is_skipped_and_named(folder):
     assert len(loaded.images) == 6
     assert len(loaded.skipped) == 1
     assert "bad.png" in loaded.skipped[0]
+    with pytest.raises(InputError, match=r"bad\.png"):
+        data.load(folder, strict=True)
 
 
 def test_several_sizes_ask_for_one(folder):

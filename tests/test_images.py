@@ -63,7 +63,8 @@ def test_folder_keeps_names_at_any_depth_and_says_what_it_changed(tmp_path):
     assert loaded.names == ["a.jpg", "a.png", "deep/b.png"]
     assert len(loaded.images) == 3
     notes = " ".join(loaded.notes)
-    assert "broken.png" in notes
+    assert len(loaded.skipped) == 1
+    assert "broken.png" in loaded.skipped[0]
     assert "1 of 3 pictures were resized" in notes
     assert "made grey" in notes
     with pytest.raises(InputError, match=r"broken\.png"):

@@ -66,17 +66,26 @@ def test_mean_walk_has_its_stationary_variance(gaussian_data):
     assert x.var().item() == pytest.approx(variance**2 / (2 * variance + sigma**2), rel=0.05)
 
 
+@pytest.mark.parametrize("eta", [0.1, 0.5])
+def test_langevin_has_its_stationary_variance(gaussian_data, eta):
+    variance, sigma = 0.04, 0.3
+    dae, v = gaussian_data(variance=variance), variance + sigma**2
+    x = run("langevin", dae, torch.full((2000, *SHAPE), 0.9), constant(sigma, 80).float(), eta=eta)
+    assert x.mean().item() == pytest.approx(0.4, abs=0.01)
+    assert x.var().item() == pytest.approx(v / (1 - eta * sigma**2 / (2 * v)), rel=0.05)
+
+
 def flow(variance, start, end):
     """The probability flow of Gaussian data shrinks deviations from the mean by this factor."""
     return math.sqrt((variance + end**2) / (variance + start**2))
 
 
-@pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2)])
+@pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2), ("dpm", 2)])
 def test_order_of_convergence(gaussian_data, sampler, order):
     dae, x = gaussian_data(variance=0.04), torch.full((1, *SHAPE), 1.0, dtype=torch.float64)
     exact = 0.4 + flow(0.04, 2.0, 0.1) * 0.6
     errors = []
-    for steps in (20, 40, 80):
+    for steps in (160, 320, 640):
         levels = torch.linspace(math.log(2.0), math.log(0.1), steps + 1, dtype=torch.float64).exp()
         errors.append((run(sampler, dae, x, levels) - exact).abs().max().item())
     rates = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
@@ -90,7 +99,7 @@ def test_churn_leaves_the_distribution_alone(gaussian_data):
     assert out.var().item() == pytest.approx(0.04, rel=0.05)
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("euler", 200), ("heun", 40), ("ancestral", 200)])
+@pytest.mark.parametrize(("sampler", "steps"), [("euler", 200), ("heun", 40), ("dpm", 40), ("ancestral", 200)])
 def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, steps):
     dae = gaussian_data(mean=0.4, variance=0.01)
     images = samplers.sample(dae, 2000, sampler=sampler, steps=steps)
@@ -98,7 +107,7 @@ def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, 
     assert images.var().item() == pytest.approx(0.01, rel=0.08)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "ancestral"])
+@pytest.mark.parametrize("sampler", ["langevin", "euler", "heun", "dpm", "ancestral"])
 def test_one_step_is_the_posterior_mean(gaussian_data, sampler):
     dae, x = gaussian_data(), torch.rand(3, *SHAPE)
     out = samplers.denoise(dae, x, level=0.5, sampler=sampler, steps=1)
@@ -108,8 +117,8 @@ def test_one_step_is_the_posterior_mean(gaussian_data, sampler):
 def test_refine_corrupts_and_denoise_does_not(gaussian_data):
     dae, x = gaussian_data(), torch.rand(3, *SHAPE)
     noisy = dae.corruption(x, torch.tensor(0.5), ImageNoise(4, 0, 3))
-    refined = samplers.refine(dae, x, level=0.5, steps=6, seed=4)
-    torch.testing.assert_close(refined, samplers.denoise(dae, noisy, level=0.5, steps=6, seed=4))
+    refined = samplers.refine(dae, x, level=0.5, sampler="heun", steps=6, seed=4)
+    torch.testing.assert_close(refined, samplers.denoise(dae, noisy, level=0.5, sampler="heun", steps=6))
     plain = samplers.refine(dae, x, level=0.5, sampler="iterate", steps=6)
     torch.testing.assert_close(plain, samplers.denoise(dae, x, level=0.5, sampler="iterate", steps=6))
 
@@ -163,6 +172,7 @@ def test_samplers_that_follow_sigma_refuse_other_models(gaussian_data, text):
         {"sampler": "heun", "eta": 1},
         {"sampler": "heun", "churn": 2},
         {"sampler": "iterate", "eta": 2},
+        {"sampler": "langevin", "eta": 1},
     ],
 )
 def test_arguments_out_of_range_are_refused(gaussian_data, arguments):
