@@ -206,8 +206,8 @@ def odd_options(draw: random.Random, model: Path, picture: Path) -> list[str]:
     return words
 
 
-def attempt(words: list[str]) -> str:
-    """Run the command in an empty folder; returns what went wrong, or nothing."""
+def attempt(words: list[str]) -> tuple[int | None, str]:
+    """Run the command in an empty folder; returns its exit code, and what went wrong or nothing."""
     out, code = io.TextIOWrapper(io.BytesIO(), errors="backslashreplace"), None
     sys.argv = ["dae-sampler", *words]
     signal.alarm(LIMIT)
@@ -217,15 +217,15 @@ def attempt(words: list[str]) -> str:
     except SystemExit as end:
         code = end.code
     except TimeoutError:
-        return f"took more than {LIMIT} s"
+        return code, f"took more than {LIMIT} s"
     except BaseException:
-        return traceback.format_exc()
+        return code, traceback.format_exc()
     finally:
         signal.alarm(0)
     left = [str(p) for p in Path.cwd().rglob("*")]
     if code not in (0, 2):
-        return f"exit code {code}"
-    return f"left behind: {left}" if code == 2 and left else ""
+        return code, f"exit code {code}"
+    return code, f"left behind: {left}" if code == 2 and left else ""
 
 
 def main() -> int:
@@ -234,7 +234,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    draw, failures, codes, began = random.Random(options.seed), 0, 0, time.monotonic()
+    draw, failures, refused, began = random.Random(options.seed), 0, 0, time.monotonic()
 
     def too_long(number: int, frame: object) -> None:
         raise TimeoutError
@@ -248,13 +248,14 @@ def main() -> int:
             place.mkdir(parents=True)
             os.chdir(place)
             words = arguments_for(draw, models, pictures)
-            wrong = attempt(words)
-            codes += not wrong
+            code, wrong = attempt(words)
+            refused += code == 2
             if wrong:
                 failures += 1
                 print(f"input {i}: {words}\n{wrong}", file=sys.stderr)
         os.chdir("/")
-    print(f"{options.inputs} inputs in {time.monotonic() - began:.0f} s: {failures} failures")
+    seconds = time.monotonic() - began
+    print(f"{options.inputs} inputs in {seconds:.0f} s, {refused} refused with a sentence: {failures} failures")
     return bool(failures)
 
 
