@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test clean
 
 demo: .venv/installed
-	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif
+	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
 	$(BIN)/dae-sampler sample mnist-paper -n 64 --out demo/iterate.png
 	$(BIN)/dae-sampler sample mnist -n 16 --seed 1 --out demo/digits --quiet
 	$(BIN)/dae-sampler corrupt 'gaussian(0.6)' demo/digits --out demo/damaged
