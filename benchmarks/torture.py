@@ -59,16 +59,17 @@ def contents(out: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, str]], 
 
 def torture(kills: int, seed: int, folder: Path) -> tuple[int, list[str]]:
     """Kill and resume until done; returns the kills survived and the differences from an uninterrupted run."""
-    draw, done = random.Random(seed), 0
+    draw, done, finished = random.Random(seed), 0, 0
     whole, tortured = folder / "whole", folder / "tortured"
     length = train(whole)
     while done < kills:
-        done += kill_at(tortured, draw.uniform(0.2, 1.0) * length)
+        done += kill_at(tortured, draw.uniform(0.2, 0.9) * length)
         if (tortured / "model.safetensors").is_file():  # it got to the end: start another, so that kills go on
-            tortured.rename(folder / f"finished-{done}")
-            check = contents(folder / f"finished-{done}")
-            if differences(contents(whole), check):
-                return done, differences(contents(whole), check)
+            finished += 1
+            wrong = differences(contents(whole), contents(tortured))
+            if wrong:
+                return done, wrong
+            tortured.rename(folder / f"finished-{finished}")
     train(tortured)
     return done, differences(contents(whole), contents(tortured))
 

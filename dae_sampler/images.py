@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -222,9 +223,11 @@ def _load_array(source: Path, shape: tuple[int, int, int] | None, beyond: float)
 
 
 def _names(files: list[Path], folder: Path) -> list[str]:
-    """Names without extension, but with it if two files differ in nothing else."""
-    stems = [str(f.relative_to(folder).with_suffix("")) for f in files]
-    return stems if len(set(stems)) == len(stems) else [str(f.relative_to(folder)) for f in files]
+    """Names without extension, but with it where two files differ in nothing else."""
+    full = [f.relative_to(folder) for f in files]
+    seen = Counter(f.with_suffix("") for f in full)
+    names = [str(f if seen[f.with_suffix("")] > 1 else f.with_suffix("")) for f in full]
+    return names if len(set(names)) == len(names) else [str(f) for f in full]
 
 
 def to_float(images: Tensor) -> Tensor:

