@@ -28,6 +28,8 @@ BINS = 8
 """Validation reports the loss in this many bins of levels, equally likely in training."""
 CHECK_EVERY = 20
 """Steps between looks at the loss: reading it makes a GPU wait."""
+EXPLODED = 10 * math.log(2)
+"""A held-out loss ten times the BCE of a grey image, log 2, is no longer learning."""
 _VALIDATION_SEED = 20_170_828
 
 
@@ -227,8 +229,8 @@ class TrainingState:
         """Validate the averaged weights; keep them if they are the best so far."""
         self.check()
         checked = validate(self.average, images, self.recipe.batch)
-        if checked.loss > 10 * self.best:
-            raise self.lost(f"the held-out loss rose from {self.best:.3g} to {checked.loss:.3g} by step {self.step}")
+        if not checked.loss < EXPLODED:
+            raise self.lost(f"the held-out loss is {checked.loss:.3g} at step {self.step}")
         if checked.loss < self.best:
             self.best, self.best_step = checked.loss, self.step
             self.best_weights = {k: v.detach().clone() for k, v in self.average.named_parameters()}

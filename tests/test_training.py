@@ -147,6 +147,18 @@ def test_recipes_that_make_no_sense_are_refused(bad):
         Recipe(**bad)
 
 
+def test_held_out_loss_that_explodes_stops_too(tmp_path):
+    run, dae = Run(tmp_path), model(net="dense(8)")
+
+    def spoil(progress):
+        if progress.step == 7:
+            dae.net.layers[-1].bias.data.fill_(1e6)
+
+    with pytest.raises(InputError, match=r"held-out loss is .* lower --lr"):
+        fit(dae, images(), RECIPE, run=run, on_progress=spoil)
+    assert run.load_state()[1]["step"] == 7
+
+
 def test_stopping_does_not_save_what_is_not_finite(tmp_path):
     run, dae = Run(tmp_path), model()
 
