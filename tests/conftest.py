@@ -1,9 +1,11 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from dae_sampler import cli
 from dae_sampler.corruption import parse
 
 torch.set_num_threads(2)
@@ -26,6 +28,21 @@ class GaussianData:
 @pytest.fixture
 def gaussian_data():
     return GaussianData
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command in this process; returns what it printed."""
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["dae-sampler", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        assert end.value.code == code, captured
+        return captured.out + captured.err
+
+    return run
 
 
 @pytest.fixture

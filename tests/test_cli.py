@@ -31,18 +31,6 @@ def run(*arguments, cwd=None, code=0):
     return process.stdout + process.stderr
 
 
-def call(monkeypatch, capsys, *arguments, code=0):
-    """Run the command in this process, which is faster."""
-    from dae_sampler import cli
-
-    monkeypatch.setattr(sys, "argv", ["dae-sampler", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    captured = capsys.readouterr()
-    assert end.value.code == code, captured
-    return captured.out + captured.err
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(0)
@@ -62,10 +50,10 @@ def pictures(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_examples(monkeypatch, capsys, command):
-    text = call(monkeypatch, capsys, command, "--help")
-    assert f"dae-sampler {command}" in text.split("Examples:")[1]
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples(command, name):
+    text = command(name, "--help")
+    assert f"dae-sampler {name}" in text.split("Examples:")[1]
 
 
 def test_help_and_info_do_not_wait_for_torch(model):
@@ -112,73 +100,57 @@ def test_train_sample_refine_end_to_end(tmp_path):
     assert "gaussian(0.02..20, lognormal(-0.5, 1.2))" in " ".join(text.split())
 
 
-def test_info_for_machines(monkeypatch, capsys, model):
-    facts = json.loads(call(monkeypatch, capsys, "info", model, "--json"))
+def test_info_for_machines(command, model):
+    facts = json.loads(command("info", model, "--json"))
     assert facts["model"]["corruption"] == "gaussian(0.02..20)"
 
 
-def test_same_seed_same_samples(monkeypatch, capsys, model, tmp_path):
+def test_same_seed_same_samples(command, model, tmp_path):
     outs = [tmp_path / f"{i}.npy" for i in range(3)]
     for out, seed in zip(outs, (5, 5, 6), strict=True):
-        call(
-            monkeypatch,
-            capsys,
-            "sample",
-            model,
-            "-n",
-            3,
-            "--steps",
-            4,
-            "--seed",
-            seed,
-            "--out",
-            out,
-            "--precision",
-            "float32",
-        )
+        options = ["--steps", 4, "--seed", seed, "--out", out, "--precision", "float32"]
+        command("sample", model, "-n", 3, *options)
     first, second, other = map(np.load, outs)
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
-def test_samples_go_where_the_name_says(monkeypatch, capsys, model, tmp_path):
+def test_samples_go_where_the_name_says(command, model, tmp_path):
     for name in ("a.png", "a.npy", "folder"):
-        call(monkeypatch, capsys, "sample", model, "-n", 300, "--steps", 2, "--out", tmp_path / name)
+        command("sample", model, "-n", 300, "--steps", 2, "--out", tmp_path / name)
     assert np.load(tmp_path / "a.npy").shape == (300, 1, 8, 8)
     assert len(list((tmp_path / "folder").glob("*.png"))) == 300
 
 
-@pytest.mark.parametrize("command", ["refine", "denoise"])
-def test_mixed_folder_keeps_its_names(monkeypatch, capsys, model, pictures, tmp_path, command):
+@pytest.mark.parametrize("method", ["refine", "denoise"])
+def test_mixed_folder_keeps_its_names(command, model, pictures, tmp_path, method):
     out = tmp_path / "out"
-    text = call(monkeypatch, capsys, command, model, pictures, "--out", out, "--compare", "--steps", 2)
+    text = command(method, model, pictures, "--out", out, "--compare", "--steps", 2)
     assert "made grey" in text
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*.png")) == ["colour.png", "deep/clear.png", "grey.png"]
     assert (tmp_path / "out-compare.png").is_file()
     assert Image.open(out / "colour.png").size == (8, 8)
 
 
-def test_arrays_come_back_as_arrays(monkeypatch, capsys, model, tmp_path):
+def test_arrays_come_back_as_arrays(command, monkeypatch, model, tmp_path):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.random.default_rng(0).normal(0.5, 0.4, (5, 8, 8)))
-    call(monkeypatch, capsys, "denoise", model, "x.npy", "--level", 0.4)
+    command("denoise", model, "x.npy", "--level", 0.4)
     assert np.load("denoised.npy").shape == (5, 1, 8, 8)
 
 
-def test_corrupt_clips_pictures_but_not_arrays(monkeypatch, capsys, pictures, tmp_path):
+def test_corrupt_clips_pictures_but_not_arrays(command, pictures, tmp_path):
     np.save(tmp_path / "x.npy", np.full((3, 8, 8), 0.5, np.float32))
-    call(monkeypatch, capsys, "corrupt", "gaussian(1)", tmp_path / "x.npy", "--out", tmp_path / "y.npy")
+    command("corrupt", "gaussian(1)", tmp_path / "x.npy", "--out", tmp_path / "y.npy")
     damaged = np.load(tmp_path / "y.npy")
     assert damaged.shape == (3, 1, 8, 8)
     assert damaged.min() < 0 < 1 < damaged.max()
-    call(monkeypatch, capsys, "corrupt", "masking(1)", pictures, "--out", tmp_path / "black")
+    command("corrupt", "masking(1)", pictures, "--out", tmp_path / "black")
     assert images.load(tmp_path / "black", None).images.max() == 0
 
 
-def test_quiet_prints_nothing(monkeypatch, capsys, model, tmp_path):
-    assert (
-        call(monkeypatch, capsys, "sample", model, "-n", 2, "--steps", 2, "--out", tmp_path / "a.png", "--quiet") == ""
-    )
+def test_quiet_prints_nothing(command, model, tmp_path):
+    assert command("sample", model, "-n", 2, "--steps", 2, "--out", tmp_path / "a.png", "--quiet") == ""
 
 
 BAD = [
@@ -219,9 +191,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "word"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else None)
-def test_bad_input_is_one_sentence_and_leaves_nothing(monkeypatch, capsys, model, tmp_path, arguments, word):
+def test_bad_input_is_one_sentence_and_leaves_nothing(command, monkeypatch, model, tmp_path, arguments, word):
     monkeypatch.chdir(tmp_path)
-    text = call(monkeypatch, capsys, *[str(model) if a == "MODEL" else a for a in arguments], code=2)
+    text = command(*[str(model) if a == "MODEL" else a for a in arguments], code=2)
     assert re.search(word, text), text
     assert list(tmp_path.iterdir()) == []
 

@@ -1,7 +1,6 @@
 import json
 import re
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -58,35 +57,35 @@ def small():
     return DenoisingAutoencoder("unet(width=8)", "gaussian(0.05..5)", (1, 8, 8)), images
 
 
-@pytest.fixture
-def small_disk():
-    """Files may grow to 4 kB, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, ignored)
+def on_a_full_disk(*arguments, cwd):
+    """Run the command where files cannot grow beyond 4 kB."""
+    return subprocess.run(
+        [sys.executable, "-m", "dae_sampler", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
 
 
-def test_full_disk_leaves_the_last_good_state(tmp_path, request):
-    dae, images = small()
-    fit(dae, images, Recipe(steps=4, batch=8, every=4), run=Run(tmp_path))
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    request.getfixturevalue("small_disk")
-    with pytest.raises(InputError, match="cannot write"):
-        Run(tmp_path).save_state({"x": torch.zeros(10_000)}, {"step": 5})
-    with pytest.raises(InputError, match="cannot write"):
-        dae_sampler.save(dae, tmp_path / "model.safetensors")
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+def test_full_disk_leaves_the_last_good_state(tmp_path):
+    subprocess.run([*TRAIN, *SHORT, "--steps", "4", "--out", "run", "-q"], cwd=tmp_path, check=True)
+    state = (tmp_path / "run" / "state.safetensors").read_bytes()
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    end = on_a_full_disk("train", "--resume", "--steps", "8", "--out", "run", cwd=tmp_path)
+    assert end.returncode == 2
+    assert re.search("^error: cannot write .*: File too large", end.stderr)
+    assert (tmp_path / "run" / "state.safetensors").read_bytes() == state
+    assert {p.name for p in (tmp_path / "run").iterdir()} == names
+    subprocess.run([*TRAIN, "--resume", "--steps", "8", "--out", "run", "-q"], cwd=tmp_path, check=True)
 
 
-def test_full_disk_stops_streaming_with_a_sentence(tmp_path, small_disk):
-    from dae_sampler.images import Writer
-
-    for name in ("a.npy", "a.png"):
-        with pytest.raises(InputError, match="cannot write"), Writer(tmp_path / name, 100) as writer:
-            writer.add(torch.rand(100, 1, 28, 28))
+@pytest.mark.parametrize("out", ["a.npy", "a.png"])
+def test_full_disk_stops_sampling_with_a_sentence(tmp_path, out):
+    end = on_a_full_disk("sample", "mnist-paper", "-n", "100", "--steps", "1", "--out", out, cwd=tmp_path)
+    assert end.returncode == 2
+    assert re.search("^error: cannot write .*: File too large", end.stderr)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+import torch
+from torchvision.datasets import MNIST
+
+from dae_sampler import InputError
+from dae_sampler.images import to_float
+from dae_sampler.metrics import compare, frechet, load_classifier
+
+
+def normal(n, mean=0.0, std=1.0, dim=4, seed=0):
+    return mean + std * torch.randn(n, dim, generator=torch.Generator().manual_seed(seed))
+
+
+def test_frechet_distance_of_gaussians():
+    real, fake = normal(50_000), normal(50_000, mean=1.5, std=2.0, seed=1)
+    assert frechet(real, fake) == pytest.approx(4 * 1.5**2 + 4 * (2.0 - 1.0) ** 2, rel=0.02)
+
+
+def test_a_set_against_itself_is_perfect():
+    x = normal(500)
+    scores = compare(x, x)
+    assert scores.frechet == pytest.approx(0, abs=1e-3)
+    assert (scores.precision, scores.recall, scores.coverage) == (1, 1, 1)
+
+
+def test_two_draws_of_one_distribution_have_density_and_coverage_near_one():
+    scores = compare(normal(2000), normal(2000, seed=1))
+    assert scores.density == pytest.approx(1, abs=0.1)
+    assert scores.coverage > 0.93
+
+
+def test_far_sets_share_nothing():
+    scores = compare(normal(300), normal(300, mean=100))
+    assert scores[1:] == (0, 0, 0, 0)
+
+
+def test_dropped_mode_costs_recall_but_not_precision():
+    both = torch.cat([normal(300), normal(300, mean=50, seed=1)])
+    scores = compare(both, normal(300, seed=2))
+    assert scores.precision > 0.9
+    assert scores.recall == pytest.approx(0.5, abs=0.05)
+    assert scores.coverage == pytest.approx(0.5, abs=0.05)
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(InputError, match="more than 5"):
+        compare(normal(5), normal(100))
+
+
+def test_shipped_classifier_knows_its_digits(data_root):
+    test = MNIST(data_root, train=False)
+    with torch.inference_mode():
+        found = load_classifier()(to_float(test.data[:, None])).argmax(1)
+    assert (found == test.targets).double().mean() > 0.985
+
+
+def test_evaluate_for_machines(command, data_root):
+    words = ["evaluate", "mnist", "-n", 300, "--sampler", "heun", "--steps", 4, "--data-root", data_root, "--json"]
+    found = json.loads(command(*words))
+    assert found["nfe"] == 7
+    assert 0.8 < found["floor"]["precision"] <= 1
+    assert found["ratio"] == pytest.approx(found["samples"]["frechet"] / found["floor"]["frechet"])
