@@ -53,18 +53,14 @@ def read(path: Path) -> Image.Image:
             if picture.has_transparency_data:
                 rgba = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
-                is_grey = all(np.array_equal(*pair) for pair in _neighbours(np.asarray(picture)))
-                return picture.convert("L") if is_grey else picture
+                pixels = np.asarray(picture)
+                return picture.convert("L") if (pixels == pixels[..., :1]).all() else picture
             return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
     except InputError:
         raise
     except Exception as error:  # Pillow raises almost anything on a damaged file
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"cannot read {path} as a picture ({reason}): remove or replace the file") from None
-
-
-def _neighbours(pixels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(pixels[..., 0], pixels[..., 1]), (pixels[..., 1], pixels[..., 2])]
 
 
 def _to_8_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
