@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY = "dae_sampler"
 MAX_PIXELS = 1 << 24
+MAX_STEPS = 100_000
+
+
+def folder() -> Path:
+    """Where the files that ship lie: inside the installed package, or at the top of a checkout."""
+    here = Path(__file__).parent
+    return next((f for f in (here / "checkpoints", here.parent / "checkpoints") if f.is_dir()), here)
 
 
 def shipped() -> dict[str, Path]:
     """The models that come with the package, by name."""
-    here = Path(__file__).parent
-    folder = next((f for f in (here / "checkpoints", here.parent / "checkpoints") if f.is_dir()), here)
-    return {p.stem: p for p in sorted(folder.glob("*.safetensors"))}
+    return {p.stem: p for p in sorted(folder().glob("*.safetensors"))}
 
 
 def resolve(model: str | Path) -> Path:
@@ -88,7 +93,8 @@ def _check(metadata: dict[str, str] | None, path: Path) -> dict[str, Any]:
         raise InputError(f"{path} has damaged metadata: copy or train it again")
     info = facts.get("info")
     best = info.get("sampler", {"name": "", "steps": 1}) if isinstance(info, dict) else None
-    if not isinstance(best, dict) or not isinstance(best.get("name"), str) or type(best.get("steps")) is not int:
+    named = isinstance(best, dict) and isinstance(best.get("name"), str)
+    if not (named and type(best.get("steps")) is int and 0 < best["steps"] <= MAX_STEPS):
         raise InputError(f"{path} has damaged metadata about its data or sampler: copy or train it again")
     return facts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import sys
@@ -181,9 +182,8 @@ def sample(
         options = _given(eta=eta, churn=churn)
         name, count = samplers.choose(dae, sampler, steps, **options)
         size = samplers.batch_size(dae.shape)
-        chunks = range(0, n, size)
-        with Bar(console, name, count * len(chunks), "images", n / (count * len(chunks))) as bar:
-            for first in chunks:
+        with _sampling_bar(dae, name, count, n) as bar:
+            for first in range(0, n, size):
                 some = samplers.sample(
                     dae,
                     min(size, n - first),
@@ -227,6 +227,7 @@ def _from_images(method: str, chooser: str, summary: str, examples: str) -> None
         from . import images, samplers
 
         out = _destination(f"{method}d", source, out)
+        _spare(source, out, trajectory)
         film = images.Film(trajectory, every) if trajectory else None
         dae = checkpoint.load(model, device, precision)
         level, options = samplers.start_level(dae, level), _given(eta=eta, churn=churn)
@@ -234,8 +235,7 @@ def _from_images(method: str, chooser: str, summary: str, examples: str) -> None
         inputs = images.load(source, dae.shape, beyond=dae.corruption.overshoot(level), strict=strict)
         _show_notes(inputs)
         n = len(inputs.images)
-        total = steps * -(-n // samplers.batch_size(dae.shape))
-        with images.Writer(out, n) as writer, Bar(console, sampler, total, "images", n / total) as bar:
+        with images.Writer(out, n) as writer, _sampling_bar(dae, sampler, steps, n) as bar:
             options |= {"level": level, "sampler": sampler, "steps": steps, "seed": seed}
             watch = _watcher(dae, bar, film, steps)
             restored = getattr(samplers, method)(dae, inputs.images, on_step=watch, **options)
@@ -293,6 +293,7 @@ def corrupt(
         raise InputError(f"{q} has a range of levels: give one")
     inputs = images.load(source, None, strict=strict)
     out = _destination("corrupted", source, out)
+    _spare(source, out)
     _show_notes(inputs)
     n = len(inputs.images)
     damaged = q(images.to_float(inputs.images), torch.tensor(q.high), ImageNoise(seed, 0, n))
@@ -329,8 +330,7 @@ def evaluate(
     name, count = samplers.choose(dae, sampler, steps)
     root = Path(data_root) if data_root else None
     train_images, test_images = (datasets.load(data, root=root, train=half).images for half in (True, False))
-    total = count * -(-n // samplers.batch_size(dae.shape))
-    with Bar(console, name, total, "images", n / total) as bar:
+    with _sampling_bar(dae, name, count, n) as bar:
         found = metrics.evaluate(
             dae,
             train_images,
@@ -406,10 +406,24 @@ def _listed(*paths: Path | None) -> str:
 
 def _destination(name: str, source: Path, out: Path | None) -> Path:
     """Where images made from ``source`` go: ``out``, or an array or folder of that name."""
-    out = out or Path(name + (".npy" if source.suffix.lower() in (".npy", ".npz") else ""))
-    if out.resolve() in (source.resolve(), source.resolve().parent):
-        raise InputError(f"--out {out} could overwrite the input: choose another place")
-    return out
+    from .images import ARRAYS
+
+    return out or Path(name + (".npy" if source.suffix.lower() in ARRAYS else ""))
+
+
+def _spare(source: Path, *written: Path | None) -> None:
+    """Refuse to write over what is read."""
+    for path in written:
+        if path and path.resolve() in (source.resolve(), source.resolve().parent):
+            raise InputError(f"{path} could overwrite the input: choose another place")
+
+
+def _sampling_bar(dae: DenoisingAutoencoder, sampler: str, steps: int, n: int) -> Bar:
+    """Progress through every step of every batch of ``n`` images."""
+    from .samplers import batch_size
+
+    total = steps * math.ceil(n / batch_size(dae.shape))
+    return Bar(console, sampler, total, "images", n / total)
 
 
 def _watcher(dae: DenoisingAutoencoder, bar: Bar, film: Film | None, steps: int) -> Callable[[State], None]:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import checkpoint
 from .dae import DenoisingAutoencoder
 from .errors import InputError
 from .images import to_float
@@ -62,13 +62,15 @@ class Classifier(nn.Module):
 
 
 def load_classifier() -> Classifier:
-    """The MNIST classifier that ships, in evaluation mode."""
+    """The MNIST classifier that ships, in evaluation mode.
+
+    Raises:
+        InputError: it is not there.
+    """
     from safetensors.torch import load_file
 
-    here = Path(__file__).parent
-    folders = (here / "checkpoints", here.parent / "checkpoints")
-    path = next((f / "features" / "mnist.safetensors" for f in folders if f.is_dir()), None)
-    if path is None or not path.is_file():
+    path = checkpoint.folder() / "features" / "mnist.safetensors"
+    if not path.is_file():
         raise InputError("the MNIST classifier does not lie beside the shipped models: install the package again")
     classifier = Classifier()
     classifier.load_state_dict(load_file(path))

@@ -312,8 +312,7 @@ def denoise(
 
     ``steps=1`` with ``euler`` or ``heun`` is the posterior mean r(x), which has the least squared error but is blurred
     where the damage leaves a choice; more steps settle on one sharp restoration. A model of one level gives r(x) by
-    default. Arguments, result and errors are
-    those of :func:`refine`.
+    default. Arguments, result and errors are those of :func:`refine`.
     """
     sampler, steps = choose_restorer(dae, sampler, steps, **options)
     return _from_images(dae, images, level, sampler, steps, seed, on_step, options, corrupt=False)

@@ -83,7 +83,14 @@ def damaged(path, dae):
     yield with_facts(shape="no"), "damaged"
     yield with_facts(net=3), "damaged"
     yield with_facts(info=[]), "damaged"
-    for best in (3, None, {"name": ["a"]}, {"name": "heun"}, {"name": "heun", "steps": "x"}):
+    for best in (
+        3,
+        None,
+        {"name": ["a"]},
+        {"name": "heun"},
+        {"name": "heun", "steps": "x"},
+        {"name": "heun", "steps": 10**20},
+    ):
         yield with_facts(info={"sampler": best}), "damaged"
     flipped = bytearray(good)
     flipped[-9] ^= 1

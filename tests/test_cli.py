@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dae_sampler import DenoisingAutoencoder, __version__, images, save
+from dae_sampler import DenoisingAutoencoder, Recipe, __version__, cli, images, save
 
 COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "info"]
 
@@ -54,6 +55,12 @@ def pictures(tmp_path):
 def test_help_has_examples(command, name):
     text = command(name, "--help")
     assert f"dae-sampler {name}" in text.split("Examples:")[1]
+
+
+def test_defaults_of_train_are_those_of_the_library():
+    options = inspect.signature(cli.train).parameters
+    for name in ("batch", "lr", "weight_decay", "ema", "every", "patience", "seed"):
+        assert options[name].default == getattr(Recipe, name)
 
 
 def test_help_and_info_do_not_wait_for_torch(model):
@@ -181,6 +188,7 @@ BAD = [
     (["refine", "MODEL", ".", "--level", "99"], "outside"),
     (["denoise", "MODEL", "."], "no pictures"),
     (["refine", "MODEL", "picture.png", "--out", "."], "overwrite"),
+    (["refine", "MODEL", "picture.gif", "--trajectory", "picture.gif"], "overwrite"),
     (["train", "digits", "--epochs", "inf"], "epochs"),
     (["train", "digits", "--seed", "1" + "0" * 30], "seed"),
     (["sample", "MODEL", "-n", "1" + "0" * 30], "n"),
