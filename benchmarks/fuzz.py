@@ -51,11 +51,14 @@ SPECS = [
     "gaussian(0.02..20)",
     "masking(0.1)+gaussian(0.1..1)",
     "salt-pepper(0..1)",
+    "erasure(0..1)",
+    "os:path(1)",
+    "heun(churn=0.1)",
     "unet",
     "dense(4)",
 ]
 SIGNS = ["", "(", ")", ",", "..", "+", "=", "-", "9" * 30, "e", ":", "é", "\0"]
-RESTORE = ["--sampler", "--steps", "--level", "--eta", "--churn", "--out", "--trajectory", "--strict", "--compare"]
+RESTORE = ["--sampler", "--steps", "--level", "--corruption", "--out", "--trajectory", "--strict", "--compare"]
 OPTIONS = {
     "train": [
         "--corruption",
@@ -81,8 +84,7 @@ OPTIONS = {
         "-n",
         "--sampler",
         "--steps",
-        "--eta",
-        "--churn",
+        "--corruption",
         "--out",
         "--trajectory",
         "--every",
@@ -91,6 +93,8 @@ OPTIONS = {
     ],
     "refine": RESTORE,
     "denoise": RESTORE,
+    "inpaint": ["--mask", "-n", "--sampler", "--steps", "--out", "--compare", "--seed"],
+    "likelihood": ["--data", "--draws", "--orders", "--json"],
     "corrupt": ["--out", "--seed", "--strict"],
     "info": ["--json"],
 }

@@ -17,11 +17,12 @@ _HOMES = {
     "InputError": "errors",
     "Recipe": "training",
     "Run": "runs",
-    "denoise": "samplers",
+    "denoise": "sampling",
     "fit": "training",
+    "inpaint": "sampling",
     "load": "checkpoint",
-    "refine": "samplers",
-    "sample": "samplers",
+    "refine": "sampling",
+    "sample": "sampling",
     "save": "checkpoint",
 }
 __all__ = sorted(_HOMES)

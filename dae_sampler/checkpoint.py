@@ -94,7 +94,8 @@ def _check(metadata: dict[str, str] | None, path: Path) -> dict[str, Any]:
     info = facts.get("info")
     best = info.get("sampler", {"name": "", "steps": 1}) if isinstance(info, dict) else None
     named = isinstance(best, dict) and isinstance(best.get("name"), str)
-    if not (named and type(best.get("steps")) is int and 0 < best["steps"] <= MAX_STEPS):
+    binary = isinstance(info, dict) and info.get("binarise") in (None, "dynamic", "threshold")
+    if not (named and binary and type(best.get("steps")) is int and 0 < best["steps"] <= MAX_STEPS):
         raise InputError(f"{path} has damaged metadata about its data or sampler: copy or train it again")
     return facts
 

@@ -34,12 +34,17 @@ DEFAULT_CORRUPTION = "gaussian(0.02..20, lognormal(-0.5, 1.2))"
 Model = Annotated[str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, or a run folder.")]
 Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (any depth), or an .npy/.npz array.")]
 Sampler = Annotated[
-    str | None, typer.Option(help="iterate, walk, langevin, euler, heun, dpm or ancestral; default: the model's best.")
+    str | None,
+    typer.Option(
+        help="iterate, walk, langevin, euler, heun, dpm, ancestral or reveal, with options as in 'iterate(eta=0.5)', "
+        "'heun(churn=0.1)', 'walk(draw=1)', 'reveal(temperature=0.8, means=1)'; default: the model's best."
+    ),
 ]
 Steps = Annotated[int | None, typer.Option(min=1, max=100_000, help="Sampling steps; default: the sampler's own.")]
 Level = Annotated[float | None, typer.Option(help="Level to start from, such as sigma; default: 0.4 or the nearest.")]
-Eta = Annotated[float | None, typer.Option(help="Step size of iterate (0 to 2) or langevin (0 to 1).")]
-Churn = Annotated[float | None, typer.Option(help="Noise that heun adds back at each step, 0 to 0.41.")]
+Yours = Annotated[
+    str, typer.Option("--corruption", help="For a model of your own corruption: module:Class, to be imported.")
+]
 Trajectory = Annotated[Path | None, typer.Option(help="Write the way there as an animation: .gif or .webp.")]
 Every = Annotated[int, typer.Option(min=1, help="Keep every k-th step of the trajectory.")]
 Compare = Annotated[bool, typer.Option("--compare", help="Also write OUT-compare.png: before and after, side by side.")]
@@ -110,7 +115,10 @@ def train(
     context: typer.Context,
     data: Annotated[str, typer.Argument(help="A data set's name, a folder of images, or an .npy/.npz file.")] = "",
     corruption: Annotated[
-        str, typer.Option(help="gaussian, salt-pepper or masking at a level or range; chains with +.")
+        str,
+        typer.Option(
+            help="gaussian, salt-pepper, masking, erasure or module:Class at a level or range; chains with +."
+        ),
     ] = DEFAULT_CORRUPTION,
     net: Annotated[
         str, typer.Option(help="dense, conv or unet, with arguments: 'dense(128, 64, 28, 64, 128)'.")
@@ -128,6 +136,10 @@ def train(
     patience: Annotated[
         int, typer.Option(min=0, help="Stop after this many validations without progress; 0: never.")
     ] = 0,
+    binarise: Annotated[
+        str | None,
+        typer.Option(help="Make images binary as they are drawn: dynamic or threshold; erasure: dynamic."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: a new one in runs/.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; more --steps extend it.")
@@ -146,7 +158,9 @@ def train(
     """Train a denoising autoencoder on images; everything goes to one run folder."""
     console.quiet = quiet
     from . import job
+    from .corruption import import_own
 
+    import_own(corruption)
     values = {k: v for k, v in context.params.items() if k in job.Settings.__dataclass_fields__}
     given = {k for k in values if context.get_parameter_source(k).name == "COMMANDLINE"}
     run, settings = job.open_run(job.Settings(**values), given, out, resume)
@@ -162,8 +176,7 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, max=10**8, help="How many images.")] = 64,
     sampler: Sampler = None,
     steps: Steps = None,
-    eta: Eta = None,
-    churn: Churn = None,
+    corruption: Yours = "",
     out: Annotated[Path, typer.Option(help="A grid (.png), an array (.npy), or a folder.")] = Path("samples.png"),
     trajectory: Trajectory = None,
     every: Every = 1,
@@ -174,17 +187,16 @@ def sample(
 ) -> None:
     """Generate images from noise."""
     console.quiet = quiet
-    from . import images, samplers
+    from . import images, sampling
 
     film = images.Film(trajectory, every) if trajectory else None
     with images.Writer(out, n) as writer:
-        dae = checkpoint.load(model, device, precision)
-        options = _given(eta=eta, churn=churn)
-        name, count = samplers.choose(dae, sampler, steps, **options)
-        size = samplers.batch_size(dae.shape)
+        dae = _load(model, corruption, device, precision)
+        name, count = sampling.choose(dae, sampler, steps)
+        size = sampling.batch_size(dae.shape)
         with _sampling_bar(dae, name, count, n) as bar:
             for first in range(0, n, size):
-                some = samplers.sample(
+                some = sampling.sample(
                     dae,
                     min(size, n - first),
                     sampler=name,
@@ -192,7 +204,6 @@ def sample(
                     seed=seed,
                     first=first,
                     on_step=_watcher(dae, bar, film, count),
-                    **options,
                 )
                 writer.add(some)
                 if film and not first:
@@ -211,8 +222,7 @@ def _from_images(method: str, chooser: str, summary: str, examples: str) -> None
         sampler: Sampler = None,
         steps: Steps = None,
         level: Level = None,
-        eta: Eta = None,
-        churn: Churn = None,
+        corruption: Yours = "",
         out: Out = None,
         compare: Compare = False,
         trajectory: Trajectory = None,
@@ -224,21 +234,21 @@ def _from_images(method: str, chooser: str, summary: str, examples: str) -> None
         quiet: Quiet = False,
     ) -> None:
         console.quiet = quiet
-        from . import images, samplers
+        from . import images, sampling
 
         out = _destination(f"{method}d", source, out)
         _spare(source, out, trajectory)
         film = images.Film(trajectory, every) if trajectory else None
-        dae = checkpoint.load(model, device, precision)
-        level, options = samplers.start_level(dae, level), _given(eta=eta, churn=churn)
-        sampler, steps = getattr(samplers, chooser)(dae, sampler, steps, **options)
+        dae = _load(model, corruption, device, precision)
+        level = sampling.start_level(dae, level)
+        sampler, steps = getattr(sampling, chooser)(dae, sampler, steps)
         inputs = images.load(source, dae.shape, beyond=dae.corruption.overshoot(level), strict=strict)
         _show_notes(inputs)
         n = len(inputs.images)
         with images.Writer(out, n) as writer, _sampling_bar(dae, sampler, steps, n) as bar:
-            options |= {"level": level, "sampler": sampler, "steps": steps, "seed": seed}
+            options = {"level": level, "sampler": sampler, "steps": steps, "seed": seed}
             watch = _watcher(dae, bar, film, steps)
-            restored = getattr(samplers, method)(dae, inputs.images, on_step=watch, **options)
+            restored = getattr(sampling, method)(dae, inputs.images, on_step=watch, **options)
             writer.add(restored, inputs.names)
         if film:
             film.save(restored)
@@ -288,6 +298,7 @@ def corrupt(
     from . import images
     from .noise import ImageNoise
 
+    corruptions.import_own(corruption)
     q = corruptions.parse(corruption)
     if q.ranged:
         raise InputError(f"{q} has a range of levels: give one")
@@ -305,6 +316,55 @@ def corrupt(
 
 
 @app.command(
+    epilog="Examples: dae-sampler inpaint mnist digit.png --mask right -n 8 | "
+    "dae-sampler inpaint mnist-erasure photos/ --mask scratches.png --out filled/"
+)
+def inpaint(
+    model: Model,
+    source: Source,
+    mask: Annotated[
+        str, typer.Option(help="What to fill: left, right, top, bottom, or a picture that is white there.")
+    ],
+    n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Completions of each image.")] = 1,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    out: Out = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also write OUT-compare.png: a row an image, the damaged one first.")
+    ] = False,
+    strict: Strict = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Fill the hidden part of images with what goes with the rest."""
+    console.quiet = quiet
+    from . import images, sampling
+
+    out = _destination("inpainted", source, out)
+    _spare(source, out)
+    dae = checkpoint.load(model, device, precision)
+    sampler, steps = sampling.choose_painter(dae, sampler, steps)
+    keep = images.load_mask(mask, dae.shape)
+    inputs = images.load(source, dae.shape, strict=strict)
+    _show_notes(inputs)
+    names = [name if n == 1 else f"{name}-{i + 1}" for name in inputs.names for i in range(n)]
+    with images.Writer(out, len(names)) as writer, _sampling_bar(dae, sampler, steps, len(names)) as bar:
+        repeated = inputs.images.repeat_interleave(n, 0)
+        watch = _watcher(dae, bar, None, steps)
+        filled = sampling.inpaint(dae, repeated, keep, sampler=sampler, steps=steps, seed=seed, on_step=watch)
+        writer.add(filled, names)
+    place = out.with_name(f"{out.stem}-compare.png") if compare else None
+    if place:
+        damaged = images.to_float(inputs.images).masked_fill(~keep, 0.5)
+        images.save_picture(images.pairs(damaged, filled), place)
+    done = f"{len(names)} images by {sampler}, {steps} steps"
+    console.print(f"wrote {_listed(out, place)}: {done}", markup=False)
+    console.print(f"next: dae-sampler inpaint {model} {source} --mask {mask} -n 8 --compare", markup=False)
+
+
+@app.command(
     epilog="Examples: dae-sampler evaluate mnist | "
     "dae-sampler evaluate runs/mnist -n 2000 --sampler dpm --steps 10 --json"
 )
@@ -314,6 +374,7 @@ def evaluate(
     n: Annotated[int, typer.Option("-n", min=1, max=60_000, help="How many images to sample.")] = 10_000,
     sampler: Sampler = None,
     steps: Steps = None,
+    corruption: Yours = "",
     data_root: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     seed: Seed = 0,
@@ -324,10 +385,10 @@ def evaluate(
     """Compare samples with real images: Fréchet distance, precision, recall, density, coverage."""
     console.quiet = quiet or as_json
     from . import data as datasets
-    from . import metrics, samplers
+    from . import metrics, sampling
 
-    dae = checkpoint.load(model, device, precision)
-    name, count = samplers.choose(dae, sampler, steps)
+    dae = _load(model, corruption, device, precision)
+    name, count = sampling.choose(dae, sampler, steps)
     root = Path(data_root) if data_root else None
     train_images, test_images = (datasets.load(data, root=root, train=half).images for half in (True, False))
     with _sampling_bar(dae, name, count, n) as bar:
@@ -357,6 +418,64 @@ def evaluate(
         f"in the features of the MNIST classifier that ships; k = {metrics.NEIGHBOURS}"
     )
     console.print(f"next: dae-sampler evaluate {model} --sampler dpm --steps 10", markup=False)
+
+
+@app.command(
+    epilog="Examples: dae-sampler likelihood mnist-erasure | dae-sampler likelihood runs/mine --orders 16 --images 10"
+)
+def likelihood(
+    model: Model,
+    data: Annotated[str, typer.Option(help="The data set, of which the test half is taken.")] = "mnist",
+    n: Annotated[int, typer.Option("-n", min=2, help="How many test images, evenly spread; default: all.")] = 10**9,
+    draws: Annotated[int, typer.Option(min=1, max=10_000, help="Erased sets (or trace probes) an image.")] = 4,
+    orders: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Also average over this many whole orders of 16 of the images: slow.")
+    ] = 0,
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """How probable a model finds test images: an upper bound on -log p(x), in nats and bits per dimension.
+
+    Binary images under a model of erasure(0..1); 8-bit images under one of Gaussian noise from 1/512 on.
+    """
+    console.quiet = quiet or as_json
+    import torch
+
+    from . import data as datasets
+    from . import likelihood as likelihoods
+
+    dae = checkpoint.load(model, device, precision)
+    test = datasets.load(data, root=Path(data_root) if data_root else None, train=False).images
+    x = test[torch.linspace(0, len(test) - 1, min(n, len(test))).long()]
+    found, name = {}, "bound" if dae.corruption.extra else "flow"
+    with Bar(console, name, len(x), "images") as bar:
+        if dae.corruption.extra:
+            found["bound"] = likelihoods.bound(dae, x, draws=draws, seed=seed, on_images=bar.advance)
+        else:
+            found["flow"] = likelihoods.flow(dae, x, probes=draws, seed=seed, on_images=bar.advance)
+    if orders and dae.corruption.extra:
+        few = x[torch.linspace(0, len(x) - 1, min(16, len(x))).long()]
+        with Bar(console, "orders", len(few), "images") as bar:
+            both = likelihoods.ensemble(dae, few, orders=orders, seed=seed, on_images=bar.advance)
+        found |= {f"{orders} orders, of {len(few)}": both[0], f"one order, of {len(few)}": both[1]}
+    per_dimension = math.prod(dae.shape) * math.log(2)
+    rows = {
+        key: {"nats": e.mean, "standard_error": e.standard_error, "bits_per_dimension": e.mean / per_dimension}
+        for key, e in found.items()
+    }
+    if as_json:
+        main = {**rows[name], "n": len(x), "draws": draws, "seed": seed, "binarise": dae.info.get("binarise")}
+        typer.echo(json.dumps({**main, "estimates": rows}, indent=2))
+        return
+    table = Table("-log p(x) at most", "nats", "standard error", "bits/dim", box=None, padding=(0, 2, 0, 0))
+    for key, row in rows.items():
+        table.add_row(key, *(f"{row[k]:.3f}" for k in ("nats", "standard_error", "bits_per_dimension")))
+    console.print(table)
+    console.print(f"{len(x)} test images of {data}; next: dae-sampler sample {model}", markup=False)
 
 
 @app.command(epilog="Examples: dae-sampler info mnist | dae-sampler info runs/mnist --json")
@@ -390,8 +509,13 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {k: v for k, v in options.items() if v is not None}
+def _load(model: str, corruption: str, device: str, precision: str) -> DenoisingAutoencoder:
+    """The model, after the import of the corruption of theirs that the user named."""
+    if corruption:
+        from .corruption import import_own
+
+        import_own(corruption)
+    return checkpoint.load(model, device, precision)
 
 
 def _show_notes(inputs: Inputs) -> None:
@@ -420,7 +544,7 @@ def _spare(source: Path, *written: Path | None) -> None:
 
 def _sampling_bar(dae: DenoisingAutoencoder, sampler: str, steps: int, n: int) -> Bar:
     """Progress through every step of every batch of ``n`` images."""
-    from .samplers import batch_size
+    from .sampling import batch_size
 
     total = steps * math.ceil(n / batch_size(dae.shape))
     return Bar(console, sampler, total, "images", n / total)

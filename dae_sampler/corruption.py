@@ -10,11 +10,15 @@ one number, or a range ``(low, high)`` that a level-conditional network is train
     salt-pepper(0.3)                            30 % of the pixels become 0 or 1
     masking(0.25)                               a quarter of the pixels become 0, silently (Vincent et al. 2008)
     masking(0.25)+gaussian(0.3)                 a chain, at most one part a range
+    erasure(0..1)                               pixels of a binary image hidden, and the network told which
 """
 
 from __future__ import annotations
 
+import importlib
 import math
+import os
+import sys
 from typing import Any, ClassVar
 
 import torch
@@ -66,11 +70,15 @@ class Uniform:
         return low + (high - low) * u
 
 
+CORRUPTIONS: dict[str, type[Corruption]] = {}
+"""All corruptions that a text can name; subclasses enter themselves."""
 DENSITIES: dict[str, type] = {"lognormal": LogNormal, "loguniform": LogUniform, "uniform": Uniform}
 
 
 class Corruption:
-    """Base of all corruptions, and of yours: give a ``name`` and ``__call__``.
+    """Base of all corruptions, and of yours: give ``__call__``, and ``bounds`` if levels are not from 0 to 1.
+
+    A subclass can be named in texts once its module is imported: by its ``name``, or else as ``module:Class``.
 
     Args:
         level: one level, or the pair (low, high) to train over.
@@ -84,6 +92,12 @@ class Corruption:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     default_density: ClassVar[type] = Uniform
     is_gaussian: ClassVar[bool] = False
+    extra: ClassVar[int] = 0
+    """Channels that x_tilde has beyond those of x."""
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__dict__.get("name", f"{cls.__module__}:{cls.__qualname__}")
+        CORRUPTIONS[cls.name] = cls
 
     def __init__(self, level: Level, density: Any = None) -> None:
         low, high = level if isinstance(level, tuple) else (level, level)
@@ -116,6 +130,14 @@ class Corruption:
     def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
         """Damage ``x`` (B,C,H,W) at ``level``, broadcastable to it; returns all that the network sees."""
         raise NotImplementedError
+
+    def weight(self, x_tilde: Tensor) -> Tensor | float:
+        """Weight of each pixel in the loss, 1 on average."""
+        return 1.0
+
+    def complete(self, x_tilde: Tensor, r: Tensor) -> Tensor:
+        """E[x | x_tilde] from the network's estimate ``r``, where x_tilde itself shows some of x."""
+        return r
 
     @property
     def usual_level(self) -> float:
@@ -197,6 +219,42 @@ class Masking(Corruption):
         return x * (noise.uniform((x.shape[0], 1, *x.shape[2:])) >= level)
 
 
+class Erasure(Corruption):
+    """Pixels of a binary image erased, with a mask that shows which: x_tilde = [keep x, keep], (B,C+1,H,W).
+
+    At rate u the e = ceil(u d) erased pixels of d are a uniformly random set, so over 0..1 their number is uniform on
+    1..d. Weighted by d/e on the erased pixels, the mean BCE is then the order-agnostic bound on -log p(x) per pixel
+    (Uria, Murray and Larochelle 2014; see :mod:`.likelihood`).
+    """
+
+    name = "erasure"
+    extra = 1
+
+    def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
+        order = noise.uniform((x.shape[0], *x.shape[2:])).flatten(1).argsort(1).argsort(1)
+        erased = (level.expand(len(x), 1, 1, 1).flatten(1) * order.shape[1] - 1e-4).ceil().clamp(min=1)
+        return self.hide(x, (order >= erased).unflatten(1, x.shape[2:])[:, None])
+
+    def hide(self, x: Tensor, keep: Tensor) -> Tensor:
+        """``x`` (B,C,H,W) with the pixels where ``keep`` (B,1,H,W) is false erased."""
+        return torch.cat([x * keep, keep.to(x.dtype)], 1)
+
+    def prior(self, n: int, shape: tuple[int, int, int], noise: Noise) -> Tensor:
+        return self(noise.uniform((n, *shape)).round(), torch.tensor(self.high), noise)
+
+    def weight(self, x_tilde: Tensor) -> Tensor:
+        erased = 1 - x_tilde[:, -1:]
+        return erased / erased.mean((2, 3), keepdim=True)
+
+    def complete(self, x_tilde: Tensor, r: Tensor) -> Tensor:
+        return torch.where(x_tilde[:, -1:] > 0, x_tilde[:, :-1], r)
+
+    def scale(self, x_tilde: Tensor, level: Tensor) -> Tensor:
+        """Kept pixels become -1 or 1, erased ones 0; the mask stays."""
+        x, keep = x_tilde[:, :-1], x_tilde[:, -1:]
+        return torch.cat([(2 * x - 1) * keep, keep], 1)
+
+
 class Chain(Corruption):
     """Corruptions applied one after the other. ``level`` is that of the ranged part, or of the last."""
 
@@ -204,6 +262,8 @@ class Chain(Corruption):
         ranged = [p for p in parts if p.ranged]
         if len(ranged) > 1:
             raise InputError(f"a chain has at most one range: give {' or '.join(map(str, ranged))} one level")
+        if hidden := [p for p in parts if p.extra]:
+            raise InputError(f"{hidden[0]} stands alone: its mask would not survive a chain")
         self.parts = parts
         self.lead = ranged[0] if ranged else parts[-1]
         self.name, self.bounds = str(self), self.lead.bounds
@@ -235,7 +295,7 @@ class Chain(Corruption):
         return self.lead.levels(steps, start)
 
 
-CORRUPTIONS: dict[str, type[Corruption]] = {c.name: c for c in (Gaussian, SaltAndPepper, Masking)}
+del CORRUPTIONS[Chain.name]  # a text writes it with "+"
 
 
 def parse(text: str) -> Corruption:
@@ -247,5 +307,30 @@ def parse(text: str) -> Corruption:
     >>> parse("masking(0.25) + gaussian(.3)")
     masking(0.25)+gaussian(0.3)
     """
-    parts = [part.build("corruption", CORRUPTIONS) for part in spec.parse(text)]
+    parts = spec.parse(text)
+    for part in parts:
+        if ":" in part.name and part.name not in CORRUPTIONS:
+            raise InputError(f"{part.name} is nothing of ours: if you trust it, name it by --corruption or import it")
+    parts = [part.build("corruption", CORRUPTIONS) for part in parts]
     return parts[0] if len(parts) == 1 else Chain(parts)
+
+
+def import_own(text: str) -> None:
+    """Import the modules of the corruptions that ``text`` names as ``module:Class``, also from the current folder.
+
+    Only for texts that the user wrote: a checkpoint never gets here.
+
+    Raises:
+        InputError: there is no such module, it fails, or it has no such corruption.
+    """
+    for name in (part.name for part in spec.parse(text) if ":" in part.name):
+        module = name.partition(":")[0]
+        sys.path.insert(0, os.getcwd())
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # it is the user's code
+            raise InputError(f"cannot import {module} ({type(error).__name__}: {error}): check --corruption") from None
+        finally:
+            sys.path.pop(0)
+        if name not in CORRUPTIONS:
+            raise InputError(f"{module} has no corruption {name.partition(':')[2]}: derive it from Corruption")

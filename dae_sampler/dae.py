@@ -47,7 +47,9 @@ class DenoisingAutoencoder(nn.Module):
             raise unknown("loss", loss, LOSSES)
         self.corruption = corruptions.parse(corruption) if isinstance(corruption, str) else corruption
         self.shape, self.objective, self.net_text = tuple(shape), loss, net
-        self.net = nets.build(net, self.shape, self.corruption.ranged).to(memory_format=torch.channels_last)
+        self.net = nets.build(net, self.shape, self.corruption.ranged, self.corruption.extra).to(
+            memory_format=torch.channels_last
+        )
         self.embed = LevelEmbedding(self.net.embedding) if self.corruption.ranged else None
         self.info: dict[str, Any] = {}
         self.precision = "float32"
@@ -61,7 +63,7 @@ class DenoisingAutoencoder(nn.Module):
         """Logits of the reconstruction, float32 (B,C,H,W).
 
         Args:
-            x_tilde: corrupted images, (B,C,H,W).
+            x_tilde: corrupted images, (B,C,H,W), or (B,C+1,H,W) with the mask of an erasure.
             level: a number, (), (B,) or (B,1,1,1); may be left out where the corruption has one level.
         """
         level = self._level(level, x_tilde)
@@ -71,7 +73,7 @@ class DenoisingAutoencoder(nn.Module):
 
     def forward(self, x_tilde: Tensor, level: float | Tensor | None = None) -> Tensor:
         """The reconstruction r(x_tilde) = E[x | x_tilde] in (0,1), float32; arguments of :meth:`logits`."""
-        return torch.sigmoid(self.logits(x_tilde, level))
+        return self.corruption.complete(x_tilde, torch.sigmoid(self.logits(x_tilde, level)))
 
     def score(self, x_tilde: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """grad log p_sigma(x_tilde) = (r(x_tilde) - x_tilde) / sigma^2, (B,C,H,W).
@@ -86,10 +88,15 @@ class DenoisingAutoencoder(nn.Module):
         sigma = self._level(sigma, x_tilde)
         return (self(x_tilde, sigma) - x_tilde) / sigma.square()
 
-    def loss(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
-        """Loss per image, the mean over its pixels: (B,). Draws one corruption of ``x`` (B,C,H,W) at ``level`` (B,)."""
+    def loss(self, x: Tensor, level: Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
+        """Loss per image, the mean over its pixels: (B,). Draws one corruption of ``x`` (B,C,H,W) at ``level`` (B,).
+
+        ``target`` is by default ``x``. Where x is a binary draw that x_tilde hides, the grey image behind it has the
+        same expected loss with less variance.
+        """
         x_tilde = self.corruption(x, self._level(level, x), noise)
-        return LOSSES[self.objective](self.logits(x_tilde, level), x).flatten(1).mean(1)
+        loss = LOSSES[self.objective](self.logits(x_tilde, level), x if target is None else target)
+        return (loss * self.corruption.weight(x_tilde)).flatten(1).mean(1)
 
     def _level(self, level: float | Tensor | None, x: Tensor) -> Tensor:
         if level is None:

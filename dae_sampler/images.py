@@ -20,11 +20,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from .errors import InputError
+from .errors import InputError, unknown
 from .files import replacing
+from .noise import Noise
 
 ANIMATIONS = (".gif", ".webp")
 ARRAYS = (".npy", ".npz")
+BINARISE = ("dynamic", "threshold")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 MOST_IN_GRID = 2500
 MOST_SHOWN = 64
@@ -226,9 +228,48 @@ def _names(files: list[Path], folder: Path) -> list[str]:
     return names if len(set(names)) == len(names) else [str(f) for f in full]
 
 
+def load_mask(mask: str, shape: tuple[int, int, int]) -> Tensor:
+    """What to keep of images of ``shape`` (C,H,W): bool (H,W), false in the half that ``mask`` names or where it is
+    white.
+
+    Raises:
+        InputError: ``mask`` is neither a half nor a readable picture, or hides nothing.
+    """
+    _, height, width = shape
+    keep = torch.ones(height, width, dtype=torch.bool)
+    halves = {
+        "left": keep[:, : width // 2],
+        "right": keep[:, -(-width // 2) :],
+        "top": keep[: height // 2],
+        "bottom": keep[-(-height // 2) :],
+    }
+    if mask in halves:
+        halves[mask].fill_(False)
+        return keep
+    if not Path(mask).is_file():
+        raise InputError(f"no mask at {mask}: give {', '.join(halves)}, or a picture that is white where to fill")
+    keep = to_tensor(read(Path(mask)), (1, height, width))[0] < 128
+    if keep.all():
+        raise InputError(f"the mask {mask} hides nothing: make it white where to fill")
+    return keep
+
+
 def to_float(images: Tensor) -> Tensor:
     """Images as float32 in [0,1]."""
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+
+
+def binarise(images: Tensor, how: str, noise: Noise) -> Tensor:
+    """Float images as 0 and 1: ``"dynamic"`` draws each pixel with its value as the probability of 1 (dynamic
+    binarisation: Salakhutdinov and Murray 2008), ``"threshold"`` cuts at 1/2.
+
+    Raises:
+        InputError: ``how`` is neither.
+    """
+    if how not in BINARISE:
+        raise unknown("binarisation", how, BINARISE)
+    cut = noise.uniform(images.shape) if how == "dynamic" else 0.5
+    return (images > cut).to(images.dtype)
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -252,9 +293,11 @@ def grid(images: Tensor, columns: int = 0) -> Image.Image:
 
 
 def pairs(before: Tensor, after: Tensor) -> Image.Image:
-    """The first images before (left) and after (right), four pairs a row."""
-    both = torch.stack([to_uint8(before[:MOST_SHOWN].cpu()), to_uint8(after[:MOST_SHOWN].cpu())], 1)
-    return grid(both.flatten(0, 1), columns=8)
+    """The first images before and after, four pairs a row; with k times as many after, a row for an image and its k."""
+    k = len(after) // len(before)
+    shown = max(1, MOST_SHOWN // k)
+    both = [to_uint8(before[:shown, None].cpu()), to_uint8(after[: shown * k].cpu()).unflatten(0, (-1, k))]
+    return grid(torch.cat(both, 1).flatten(0, 1), columns=8 if k == 1 else k + 1)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,7 +21,7 @@ from .device import pick_device, pick_precision
 from .errors import InputError
 from .progress import Bar, duration, show_skipped
 from .runs import Run
-from .samplers import sample
+from .sampling import sample
 from .training import Progress, Recipe, TrainingInterrupted, fit
 
 MAY_CHANGE = frozenset(
@@ -61,6 +62,7 @@ class Settings:
     seed: int
     device: str
     precision: str
+    binarise: str | None = None
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -72,7 +74,8 @@ class Settings:
         """The recipe for ``n`` images."""
         if self.steps and self.epochs:
             raise InputError("--steps and --epochs contradict each other: give one")
-        same = {k: getattr(self, k) for k in ("batch", "lr", "weight_decay", "ema", "every", "patience", "seed")}
+        names = ("batch", "lr", "weight_decay", "ema", "every", "patience", "seed", "binarise")
+        same = {k: getattr(self, k) for k in names}
         recipe = Recipe(steps=self.steps or Recipe.steps, **same)
         if self.epochs:
             steps = round(self.epochs * (n - recipe.validation_size(n)) / self.batch)
@@ -213,7 +216,8 @@ def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console
 def _report(progress: Progress, run: Run, console: Console, events: Any) -> None:
     checked, model = progress.validation, progress.average
     excess = f" = {checked.floor:.4f} floor + {checked.excess:.4f} excess" if checked.floor else ""
-    console.print(f"step {progress.step}: held-out {model.objective} {checked.loss:.4f}{excess}")
+    nats = f" = {checked.loss * math.prod(model.shape):.2f} nats an image" if model.corruption.extra else ""
+    console.print(f"step {progress.step}: held-out {model.objective} {checked.loss:.4f}{excess}{nats}")
     picture = images.grid(sample(model, GRID, seed=0))
     images.save_picture(picture, run.folder / "samples" / f"{progress.step:07d}.png")
     if events:

@@ -22,7 +22,8 @@ from . import checkpoint
 from .dae import DenoisingAutoencoder
 from .errors import InputError
 from .images import to_float
-from .samplers import State, sample
+from .samplers import State
+from .sampling import sample
 
 NEIGHBOURS = 5
 """k of the k-nearest-neighbour balls."""
@@ -177,7 +178,7 @@ def evaluate(
         dae: a model of 28x28 grey images.
         train, test: real images (N,1,28,28), uint8.
         n: how many to sample; at most the number of training images.
-        sampler, steps, seed, on_step: as for :func:`.samplers.sample`.
+        sampler, steps, seed, on_step: as for :func:`.sampling.sample`.
 
     Raises:
         InputError: the images are not of the classifier's shape, or too few.

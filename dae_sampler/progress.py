@@ -52,9 +52,9 @@ class Bar:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.rich.stop()
 
-    def advance(self) -> None:
-        """One step more is done."""
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        """So many steps more are done."""
+        self.done += count
         rate = f"{self.rate():.0f} {self.unit}/s"
         self.rich.update(self.task, total=self.total, completed=self.done, note=rate)
         now = time.monotonic()

@@ -14,11 +14,14 @@ With sigma the level and p_sigma the density smoothed by it:
     heun       the same to second order                (Karras et al. 2022, algorithm 1; churn: algorithm 2)
     dpm        the same, multistep, in ln sigma        (DPM-Solver++ 2M: Lu et al. 2022)
     ancestral  x ~ q(x_next | x, r)                    DDPM's reverse step (Ho et al. 2020; Song et al. 2021)
+
+For an erasure the state is x_tilde with its mask:
+
+    reveal     some erased pixels ~ Bern(r)            order-agnostic autoregression (Uria et al. 2014)
 """
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -28,16 +31,16 @@ import torch
 from torch import Tensor
 
 from .corruption import Corruption
-from .errors import InputError, unknown
-from .images import to_float
-from .noise import ImageNoise, Noise
+from .errors import InputError
+from .images import binarise
+from .noise import Noise
 
 
 class State(NamedTuple):
     """Where a sampler stands after a step."""
 
     x: Tensor
-    """The iterate, (B,C,H,W)."""
+    """The iterate, all that the network sees: (B,C,H,W), for an erasure with its mask (B,C+1,H,W)."""
     x_hat: Tensor
     """The last reconstruction r(x, level), (B,C,H,W) in (0,1): what the sample would be if sampling ended here."""
     level: float
@@ -70,13 +73,20 @@ def iterate(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, eta: floa
         yield State(x, x_hat, following)
 
 
-def walk(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
-    """Corrupt and denoise in turn, x <- q(r(x)); any corruption. The states yielded are the denoised ones."""
+def walk(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, draw: bool = False) -> Iterator[State]:
+    """Corrupt and denoise in turn, x <- q(r(x)); any corruption. The states yielded are the denoised ones.
+
+    Args:
+        draw: draw binary pixels from r instead of going on with its means. For binary data, whose pixels are
+            independent given x_tilde, the chain then has the data's distribution as its stationary law (design of
+            generalised DAEs: Bengio et al. 2013); the means make for smoother pictures.
+    """
     for k, (level, following) in enumerate(itertools.pairwise(levels.tolist())):
         if k:
             x = dae.corruption(x, torch.tensor(level, device=x.device), noise)
-        x = dae(x, level)
-        yield State(x, x, following)
+        x_hat = dae(x, level)
+        x = binarise(x_hat, "dynamic", noise) if draw else x_hat
+        yield State(x, x_hat, following)
 
 
 def langevin(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, eta: float = 0.3) -> Iterator[State]:
@@ -144,208 +154,58 @@ def dpm(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[Stat
         yield State(x, x_hat, following)
 
 
-def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
+def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, resample: int = 1) -> Iterator[State]:
     """Draw x_next ~ N(r + (s/sigma)^2 (x - r), s^2 (1 - (s/sigma)^2)) with s the next sigma. Gaussian corruption.
 
     That is the exact posterior of x + s eps given x + sigma eps' if the clean image is r (Ho et al. 2020, eq. 7).
+
+    Args:
+        resample: take each step this often, with the noise of sigma added back between: lets the rest of an image come
+            to terms with pixels that are held (RePaint: Lugmayr et al. 2022).
     """
+    if resample < 1:
+        raise InputError(f"resample must be 1 or more, got {resample:g}")
     for sigma, following in itertools.pairwise(levels.tolist()):
         ratio = (following / sigma) ** 2
-        x_hat = dae(x, sigma)
-        x = x_hat + ratio * (x - x_hat)
-        if following > 0:
-            x = x + following * (1 - ratio) ** 0.5 * noise.normal(x.shape)
+        for again in reversed(range(int(resample) if following > 0 else 1)):
+            x_hat = dae(x, sigma)
+            x = x_hat + ratio * (x - x_hat)
+            if following > 0:
+                x = x + following * (1 - ratio) ** 0.5 * noise.normal(x.shape)
+            if again:
+                x = x + (sigma**2 - following**2) ** 0.5 * noise.normal(x.shape)
         yield State(x, x_hat, following)
 
 
+def reveal(
+    dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, temperature: float = 1.0, means: bool = False
+) -> Iterator[State]:
+    """Fill the erased pixels in random order, x_i ~ Bern(r_i), as fast as ``levels`` fall to 0. Erasure.
+
+    One pixel a step draws from the model's distribution exactly; the more at once, the less each knows of the others.
+
+    Args:
+        temperature: divides the logits, above 0; below 1 the likelier value is drawn more often.
+        means: end with the probabilities that the pixels were drawn from, a grey image, instead of the draws.
+    """
+    if not temperature > 0:
+        raise InputError(f"temperature must be above 0, got {temperature:g}")
+    keep = x[:, -1:]
+    # a random order of the erased pixels, as the fraction of them that comes later; kept pixels come first of all
+    order = (noise.uniform(keep.shape) + 2 * keep).flatten(2).argsort(2).argsort(2).view_as(keep)
+    later = order / (1 - keep).sum((2, 3), keepdim=True)
+    image = probabilities = x[:, :-1]
+    for following in levels[1:].tolist():
+        x_hat = dae(x, 1 - keep.mean((1, 2, 3)))
+        now = (later >= following / levels[0].item()) & (keep == 0)
+        r = torch.sigmoid(torch.logit(x_hat) / temperature)
+        image = torch.where(now, binarise(r, "dynamic", noise), image)
+        probabilities = torch.where(now, r, probabilities)
+        keep = keep + now
+        x = torch.cat([image, keep], 1)
+        yield State(torch.cat([probabilities, keep], 1) if means and following <= 0 else x, x_hat, following)
+
+
 SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {
-    f.__name__: f for f in (iterate, walk, langevin, euler, heun, dpm, ancestral)
+    f.__name__: f for f in (iterate, walk, langevin, euler, heun, dpm, ancestral, reveal)
 }
-ANY_CORRUPTION = frozenset({"iterate", "walk"})
-"""Samplers that need no range of Gaussian levels."""
-USUAL_STEPS = {"iterate": 10, "walk": 50, "langevin": 200, "euler": 40, "heun": 18, "dpm": 20, "ancestral": 50}
-
-
-def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None, **options: float) -> tuple[str, int]:
-    """Sampler and steps: those given, else the checkpoint's best, else ancestral for a range of sigma, walk for others.
-
-    Raises:
-        InputError: the sampler is unknown, does not go with the model's corruption, or does not take the ``options``.
-    """
-    q, best = dae.corruption, getattr(dae, "info", {}).get("sampler", {})
-    follows_sigma = q.ranged and q.is_gaussian
-    sampler = sampler or best.get("name") or ("ancestral" if follows_sigma else "walk")
-    if sampler not in SAMPLERS:
-        raise unknown("sampler", sampler, SAMPLERS)
-    if sampler not in ANY_CORRUPTION and not follows_sigma:
-        raise InputError(f"{sampler} needs a range of Gaussian levels, this model has {q}: use walk or iterate")
-    for name in options:
-        if name not in inspect.signature(SAMPLERS[sampler]).parameters:
-            raise InputError(f"{sampler} takes no {name}: leave it out, or choose another sampler")
-    if steps is None:
-        steps = best["steps"] if best.get("name") == sampler else USUAL_STEPS[sampler]
-    if steps < 1:
-        raise InputError(f"steps must be 1 or more, got {steps}")
-    return sampler, steps
-
-
-def choose_restorer(
-    dae: Denoiser, sampler: str | None = None, steps: int | None = None, **options: float
-) -> tuple[str, int]:
-    """:func:`choose` for :func:`denoise`: a model of one level restores by r(x), once, if nothing else is asked for."""
-    if sampler is None and not dae.corruption.ranged:
-        sampler, steps = "iterate", steps or 1
-    return choose(dae, sampler, steps, **options)
-
-
-def batch_size(shape: tuple[int, int, int]) -> int:
-    """Images to sample together: enough to keep the machine busy, few enough for its memory."""
-    return max(1, min(256, 2**22 // math.prod(shape)))
-
-
-def start_level(dae: Denoiser, level: float | None = None) -> float:
-    """The level to start from: the one given, else the corruption's usual one.
-
-    Raises:
-        InputError: the level is outside what the model was trained for.
-    """
-    q = dae.corruption
-    level = q.usual_level if level is None else level
-    if not q.low <= level <= q.high:
-        raise InputError(f"level {level:g} is outside what the model was trained for, {q}: choose one inside")
-    return level
-
-
-@torch.inference_mode()
-def sample(
-    dae: Denoiser,
-    n: int = 64,
-    *,
-    sampler: str | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    first: int = 0,
-    on_step: Callable[[State], None] | None = None,
-    **options: float,
-) -> Tensor:
-    """Generate images from noise.
-
-    Args:
-        dae: the model.
-        n: how many images.
-        sampler: a name of ``SAMPLERS``; by default the model's best.
-        steps: sampling steps; by default the sampler's own.
-        seed: image i is a function of (seed, first + i), whatever the batch it is computed in.
-        first: index of the first image.
-        on_step: called with the :class:`State` of each batch after each step.
-        options: the sampler's own, for example ``churn=0.2``.
-
-    Returns:
-        float32 (n,C,H,W) on the CPU, in [0,1].
-
-    Raises:
-        InputError: an argument is out of its range or does not go with the model.
-    """
-    if n < 1:
-        raise InputError(f"n must be 1 or more, got {n}")
-    sampler, steps = choose(dae, sampler, steps, **options)
-    levels = dae.corruption.levels(steps)
-    batches, size = [], batch_size(dae.shape)
-    for start in range(0, n, size):
-        count = min(size, n - start)
-        noise = ImageNoise(seed, first + start, count, dae.device)
-        x = dae.corruption.prior(count, dae.shape, noise)
-        batches.append(_run(SAMPLERS[sampler](dae, x, levels, noise, **options), on_step))
-    return torch.cat(batches)
-
-
-@torch.inference_mode()
-def refine(
-    dae: Denoiser,
-    images: Tensor,
-    *,
-    level: float | None = None,
-    sampler: str | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    on_step: Callable[[State], None] | None = None,
-    **options: float,
-) -> Tensor:
-    """Move images towards regions of high probability: corrupt them to ``level``, then sample down.
-
-    The higher the level, the more is invented anew. With ``sampler="iterate"`` it is the paper's refinement: plain
-    iteration at that level, with no noise added.
-
-    Args:
-        dae: the model.
-        images: (N,C,H,W) of the model's shape, uint8 or float.
-        level: where to start, within the model's levels; by default the corruption's ``usual_level``.
-        sampler: a name of ``SAMPLERS``; by default the model's best.
-        steps: sampling steps; by default the sampler's own.
-        seed: the noise of image i is a function of (seed, i).
-        on_step: called with the :class:`State` of each batch after each step.
-        options: the sampler's own, for example ``eta=0.5``.
-
-    Returns:
-        float32 (N,C,H,W) on the CPU, in [0,1].
-
-    Raises:
-        InputError: an argument is out of its range or does not go with the model.
-    """
-    sampler, steps = choose(dae, sampler, steps, **options)
-    return _from_images(dae, images, level, sampler, steps, seed, on_step, options, corrupt=sampler != "iterate")
-
-
-@torch.inference_mode()
-def denoise(
-    dae: Denoiser,
-    images: Tensor,
-    *,
-    level: float | None = None,
-    sampler: str | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    on_step: Callable[[State], None] | None = None,
-    **options: float,
-) -> Tensor:
-    """Restore images that are already damaged at ``level``: sample down from there, adding nothing first.
-
-    ``steps=1`` with ``euler`` or ``heun`` is the posterior mean r(x), which has the least squared error but is blurred
-    where the damage leaves a choice; more steps settle on one sharp restoration. A model of one level gives r(x) by
-    default. Arguments, result and errors are those of :func:`refine`.
-    """
-    sampler, steps = choose_restorer(dae, sampler, steps, **options)
-    return _from_images(dae, images, level, sampler, steps, seed, on_step, options, corrupt=False)
-
-
-def _from_images(
-    dae: Denoiser,
-    images: Tensor,
-    level: float | None,
-    sampler: str,
-    steps: int,
-    seed: int,
-    on_step: Callable[[State], None] | None,
-    options: dict[str, float],
-    corrupt: bool,
-) -> Tensor:
-    if images.ndim != 4 or tuple(images.shape[1:]) != tuple(dae.shape):
-        wanted, got = "x".join(map(str, dae.shape)), "x".join(map(str, images.shape))
-        raise InputError(f"the images are {got}, the model takes (N,{wanted.replace('x', ',')}): convert them first")
-    q, level = dae.corruption, start_level(dae, level)
-    levels = torch.full((steps + 1,), level) if sampler == "iterate" else q.levels(steps, level)
-    batches, size = [], batch_size(dae.shape)
-    for start in range(0, len(images), size):
-        x = to_float(images[start : start + size]).to(dae.device)
-        noise = ImageNoise(seed, start, len(x), dae.device)
-        if corrupt:
-            x = q(x, torch.tensor(level, device=x.device), noise)
-        batches.append(_run(SAMPLERS[sampler](dae, x, levels, noise, **options), on_step))
-    return torch.cat(batches)
-
-
-def _run(steps: Iterator[State], on_step: Callable[[State], None] | None) -> Tensor:
-    for state in steps:
-        if on_step:
-            on_step(state)
-    return state.x.clamp(0, 1).cpu()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from . import checkpoint
 from .dae import DenoisingAutoencoder
-from .errors import InputError
-from .images import to_float
+from .errors import InputError, unknown
+from .images import BINARISE, binarise, to_float
 from .losses import entropy
-from .noise import StepNoise, batch_indices
+from .noise import Noise, StepNoise, batch_indices
 from .runs import Run
 
 BINS = 8
@@ -49,6 +49,8 @@ class Recipe:
         held_out: most images to keep out of training for validation, which takes a tenth of them at most.
         every: steps between validations, which also save the state.
         patience: stop after this many validations without a better loss; 0 never stops early.
+        binarise: make the images binary each time they are drawn, see :func:`.images.binarise`; None leaves them grey,
+            but for an erasure means ``"dynamic"``.
     """
 
     steps: int = 5000
@@ -62,6 +64,7 @@ class Recipe:
     held_out: int = 2000
     every: int = 500
     patience: int = 0
+    binarise: str | None = None
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch": 1, "warmup": 0, "held_out": 0, "every": 1, "patience": 0, "seed": 0}
@@ -74,6 +77,8 @@ class Recipe:
         for name in ("weight_decay", "ema"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.binarise is not None and self.binarise not in BINARISE:
+            raise unknown("binarisation", self.binarise, BINARISE)
 
     def validation_size(self, n: int) -> int:
         """How many of ``n`` images are held out."""
@@ -142,6 +147,10 @@ def fit(
         InputError: images and model do not fit, or the loss is no longer finite.
     """
     recipe = recipe or Recipe()
+    if dae.corruption.extra and not recipe.binarise:
+        recipe = replace(recipe, binarise="dynamic")
+    if recipe.binarise:
+        dae.info["binarise"] = recipe.binarise
     training, held_out = _split(images, recipe, dae.shape)
     state = TrainingState(dae, recipe, len(images))
     if run and (saved := run.load_state()):
@@ -214,7 +223,7 @@ class TrainingState:
         noise = StepNoise(recipe.seed, self.step, dae.device)
         strata = torch.arange(recipe.batch, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((recipe.batch,))) / recipe.batch)
-        loss = dae.loss(x, level, noise).mean()
+        loss = _loss(dae, x, level, noise, recipe.binarise).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
         self.optimizer.step()
@@ -228,7 +237,7 @@ class TrainingState:
     def validate(self, images: Tensor) -> Validation:
         """Validate the averaged weights; keep them if they are the best so far."""
         self.check()
-        checked = validate(self.average, images, self.recipe.batch)
+        checked = validate(self.average, images, self.recipe.batch, self.recipe.binarise)
         if not checked.loss < EXPLODED:
             raise self.lost(f"the held-out loss is {checked.loss:.3g} at step {self.step}")
         if checked.loss < self.best:
@@ -318,9 +327,19 @@ class TrainingState:
             checkpoint.save(self.dae, run.folder / "model.safetensors")
 
 
+def _loss(dae: DenoisingAutoencoder, x: Tensor, level: Tensor, noise: Noise, how: str | None) -> Tensor:
+    """Loss per image of ``x``, or of a binary version of it, (B,)."""
+    if how is None:
+        return dae.loss(x, level, noise)
+    drawn = binarise(x, how, noise)
+    hidden = how == "dynamic" and dae.corruption.extra  # what is drawn there is seen by nobody: hold r against its mean
+    return dae.loss(drawn, level, noise, target=x if hidden else drawn)
+
+
 @torch.inference_mode()
-def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 128) -> Validation:
-    """Loss on ``images`` (N,C,H,W), each damaged once, at levels spread over the training density; deterministic.
+def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 128, how: str | None = None) -> Validation:
+    """Loss on ``images`` (N,C,H,W), binarised as ``how`` says, each damaged once, at levels spread over the training
+    density; deterministic.
 
     Returns:
         the means over all images and by bin of levels.
@@ -332,9 +351,10 @@ def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 128) -> Val
     for start in range(0, n, batch):
         x = to_float(images[start : start + batch].to(dae.device))
         noise = StepNoise(_VALIDATION_SEED, start, dae.device)
-        losses.append(dae.loss(x, q.level(u[start : start + batch].to(dae.device)), noise).cpu().double())
+        level = q.level(u[start : start + batch].to(dae.device))
+        losses.append(_loss(dae, x, level, noise, how).cpu().double())
         floors.append(entropy(x).flatten(1).mean(1).cpu().double())
-    loss, floor = torch.cat(losses), torch.cat(floors) * (dae.objective == "bce")
+    loss, floor = torch.cat(losses), torch.cat(floors) * (dae.objective == "bce" and how is None)
     bins = BINS if q.ranged else 1
     where = (u * bins).long().clamp(max=bins - 1)
     middles = q.level((torch.arange(bins) + 0.5) / bins).tolist()

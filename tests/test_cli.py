@@ -1,5 +1,6 @@
 import inspect
 import json
+import math
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from PIL import Image
 
 from dae_sampler import DenoisingAutoencoder, Recipe, __version__, cli, images, save
 
-COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "info"]
+COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "inpaint", "evaluate", "likelihood", "info"]
 
 
 def run(*arguments, cwd=None, code=0):
@@ -160,6 +161,51 @@ def test_quiet_prints_nothing(command, model, tmp_path):
     assert command("sample", model, "-n", 2, "--steps", 2, "--out", tmp_path / "a.png", "--quiet") == ""
 
 
+def test_inpaint_keeps_what_is_known(command, model, pictures, tmp_path):
+    text = command(
+        "inpaint", model, pictures, "--mask", "right", "-n", 3, "--steps", 2, "--out", tmp_path / "f", "--compare"
+    )
+    assert "inpaint" in text
+    before, after = images.load(pictures, None), images.load(tmp_path / "f", None)
+    assert len(after.images) == 3 * len(before.images)
+    assert torch.equal(after.images[0, ..., :4], after.images[1, ..., :4])
+    assert not torch.equal(after.images[0, ..., 4:], after.images[1, ..., 4:])
+    assert (tmp_path / "f-compare.png").is_file()
+
+
+def test_likelihood_of_a_fresh_erasure_model(command, tmp_path):
+    run(
+        "train",
+        "digits",
+        "--corruption",
+        "erasure(0..1)",
+        "--net",
+        "dense(8)",
+        "--steps",
+        2,
+        "--out",
+        "m",
+        cwd=tmp_path,
+    )
+    found = json.loads(command("likelihood", tmp_path / "m", "--data", "digits", "--orders", 2, "--json"))
+    assert found["nats"] == pytest.approx(64 * math.log(2), rel=0.1)
+    assert found["bits_per_dimension"] == pytest.approx(found["nats"] / 64 / math.log(2))
+    assert 0 < found["standard_error"] < 1
+    assert len(found["estimates"]) == 3
+
+
+def test_own_corruption_trains_and_refines_when_it_is_named_again(tmp_path, pictures):
+    (tmp_path / "fading.py").write_text(
+        "from dae_sampler.corruption import Corruption\n\n"
+        "class Fade(Corruption):\n    def __call__(self, x, level, noise):\n        return x * (1 - level)\n"
+    )
+    own = ("--corruption", "fading:Fade(0.1..0.9)")
+    run("train", "digits", *own, "--net", "dense(8)", "--steps", 2, "--out", "m", cwd=tmp_path)
+    assert "--corruption" in run("refine", "m", pictures, cwd=tmp_path, code=2)
+    run("refine", "m", pictures, *own, "--steps", 2, "--out", "out", cwd=tmp_path)
+    assert len(list((tmp_path / "out").iterdir())) == len(list(pictures.iterdir()))
+
+
 BAD = [
     ([], "Missing|Usage"),
     (["trian"], "train"),
@@ -180,7 +226,7 @@ BAD = [
     (["sample", "MODEL", "--out", "a.xyz"], "cannot write"),
     (["sample", "MODEL", "-n", "100000"], "folder"),
     (["sample", "MODEL", "--trajectory", "a.mp4"], "gif"),
-    (["sample", "MODEL", "--eta", "1"], "takes no eta"),
+    (["sample", "MODEL", "--sampler", "heun(eta=1)"], "takes no eta"),
     (["sample", "MODEL", "--out", "/proc/a/b.png", "--steps", "1"], "cannot write"),
     (["refine", "MODEL", "nowhere"], "no picture at"),
     (["corrupt", "gaussian(0.1..1)", "."], "range"),
@@ -195,6 +241,10 @@ BAD = [
     (["info", "a" * 300], "File name too long|unknown model"),
     (["info", "."], "no model"),
     (["info", "nothing"], "unknown model"),
+    (["train", "digits", "--corruption", "nowhere:Fade(0.1)"], "cannot import nowhere"),
+    (["train", "digits", "--binarise", "sometimes"], "unknown binarisation"),
+    (["inpaint", "MODEL", ".", "--mask", "middle"], "no mask"),
+    (["likelihood", "MODEL", "--data", "digits"], "1/512"),
 ]
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dae_sampler.corruption import CORRUPTIONS, Chain, parse
+from dae_sampler.corruption import CORRUPTIONS, Chain, import_own, parse
 from dae_sampler.errors import InputError
 from dae_sampler.noise import StepNoise
 
@@ -14,6 +14,7 @@ TEXTS = [
     "salt-pepper(0.3)",
     "masking(0..0.9)",
     "masking(0.25)+gaussian(0.3)",
+    "erasure(0..1)",
 ]
 
 
@@ -125,4 +126,57 @@ def test_chain_uses_the_level_of_its_range():
 def test_all_corruptions_leave_the_shape():
     for cls in CORRUPTIONS.values():
         x = torch.rand(3, 3, 5, 7)
-        assert cls(0.5)(x, torch.full((3, 1, 1, 1), 0.5), StepNoise(0, 0)).shape == x.shape
+        damaged = cls(0.5)(x, torch.full((3, 1, 1, 1), 0.5), StepNoise(0, 0))
+        assert damaged.shape == (3, 3 + cls.extra, 5, 7)
+
+
+def test_erasure_shows_what_it_keeps_and_weighs_what_it_hides():
+    q, level = parse("erasure(0..1)"), torch.tensor([0.25, 0.5, 1.0, 0.001])
+    x = (torch.rand(4, 3, 8, 8) > 0.5).float()
+    x_tilde = q(x, level[:, None, None, None], StepNoise(0, 0))
+    keep, weight = x_tilde[:, 3:], q.weight(x_tilde)
+    assert (1 - keep).sum((1, 2, 3)).tolist() == [16, 32, 64, 1]
+    assert torch.equal(x_tilde[:, :3], x * keep)
+    torch.testing.assert_close(weight.mean((1, 2, 3)), torch.ones(4))
+    assert (weight * keep == 0).all()
+    assert torch.equal(q.complete(x_tilde, torch.full_like(x, 0.5)), torch.where(keep > 0, x, 0.5))
+    assert q.scale(x_tilde, level).unique().tolist() == [-1, 0, 1]
+
+
+def test_number_of_erased_pixels_is_uniform():
+    q, n = parse("erasure(0..1)"), 16 * 500
+    u = (torch.arange(n) + 0.5) / n
+    x_tilde = q(torch.zeros(n, 1, 4, 4), q.level(u)[:, None, None, None], StepNoise(0, 0))
+    assert torch.bincount((1 - x_tilde[:, 1:]).sum((1, 2, 3)).long()).tolist() == [0] + [500] * 16
+
+
+def test_erasure_is_no_part_of_a_chain():
+    with pytest.raises(InputError, match="stands alone"):
+        parse("erasure(0..1)+gaussian(0.1)")
+
+
+OWN = """
+import torch
+from dae_sampler.corruption import Corruption
+
+class Fade(Corruption):
+    def __call__(self, x, level, noise):
+        return x * (1 - level)
+"""
+
+
+def test_a_text_imports_own_corruptions_only_when_asked_to(tmp_path, monkeypatch):
+    (tmp_path / "fading.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="--corruption"):
+        parse("fading:Fade(0.1..0.9)")
+    import_own("masking(0.1)+fading:Fade(0.1..0.9)")
+    q = parse("fading:Fade(0.1..0.9)")
+    assert str(q) == "fading:Fade(0.1..0.9)"
+    assert q(torch.ones(1, 1, 2, 2), torch.tensor(0.25), StepNoise(0, 0)).unique().item() == 0.75
+
+
+@pytest.mark.parametrize("text", ["nowhere:Fade(1)", "math:Fade(1)", "math:sin(1)"])
+def test_what_is_not_a_corruption_is_not_taken_for_one(text):
+    with pytest.raises(InputError):
+        import_own(text)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from dae_sampler import DenoisingAutoencoder, samplers
+from dae_sampler import DenoisingAutoencoder, samplers, sampling
 from dae_sampler.corruption import parse
 from dae_sampler.errors import InputError
 from dae_sampler.noise import ImageNoise
@@ -102,7 +102,7 @@ def test_churn_leaves_the_distribution_alone(gaussian_data):
 @pytest.mark.parametrize(("sampler", "steps"), [("euler", 200), ("heun", 40), ("dpm", 40), ("ancestral", 200)])
 def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, steps):
     dae = gaussian_data(mean=0.4, variance=0.01)
-    images = samplers.sample(dae, 2000, sampler=sampler, steps=steps)
+    images = sampling.sample(dae, 2000, sampler=sampler, steps=steps)
     assert images.mean().item() == pytest.approx(0.4, abs=0.005)
     assert images.var().item() == pytest.approx(0.01, rel=0.08)
 
@@ -110,48 +110,50 @@ def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, 
 @pytest.mark.parametrize("sampler", ["langevin", "euler", "heun", "dpm", "ancestral"])
 def test_one_step_is_the_posterior_mean(gaussian_data, sampler):
     dae, x = gaussian_data(), torch.rand(3, *SHAPE)
-    out = samplers.denoise(dae, x, level=0.5, sampler=sampler, steps=1)
+    out = sampling.denoise(dae, x, level=0.5, sampler=sampler, steps=1)
     torch.testing.assert_close(out, dae(x, 0.5).clamp(0, 1))
 
 
 def test_refine_corrupts_and_denoise_does_not(gaussian_data):
     dae, x = gaussian_data(), torch.rand(3, *SHAPE)
     noisy = dae.corruption(x, torch.tensor(0.5), ImageNoise(4, 0, 3))
-    refined = samplers.refine(dae, x, level=0.5, sampler="heun", steps=6, seed=4)
-    torch.testing.assert_close(refined, samplers.denoise(dae, noisy, level=0.5, sampler="heun", steps=6))
-    plain = samplers.refine(dae, x, level=0.5, sampler="iterate", steps=6)
-    torch.testing.assert_close(plain, samplers.denoise(dae, x, level=0.5, sampler="iterate", steps=6))
+    refined = sampling.refine(dae, x, level=0.5, sampler="heun", steps=6, seed=4)
+    torch.testing.assert_close(refined, sampling.denoise(dae, noisy, level=0.5, sampler="heun", steps=6))
+    plain = sampling.refine(dae, x, level=0.5, sampler="iterate", steps=6)
+    torch.testing.assert_close(plain, sampling.denoise(dae, x, level=0.5, sampler="iterate", steps=6))
 
 
-@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", ["walk(draw=1)", "ancestral(resample=2)", *sampling.fitting(parse("gaussian(0.02..20)"))]
+)
 def test_an_image_depends_on_seed_and_index_alone(gaussian_data, sampler, monkeypatch):
     dae = gaussian_data()
-    whole = samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3)
-    monkeypatch.setattr(samplers, "batch_size", lambda shape: 4)
-    torch.testing.assert_close(samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3), whole)
-    torch.testing.assert_close(samplers.sample(dae, 3, sampler=sampler, steps=5, seed=3, first=6), whole[6:9])
+    whole = sampling.sample(dae, 10, sampler=sampler, steps=5, seed=3)
+    monkeypatch.setattr(sampling, "batch_size", lambda shape: 4)
+    torch.testing.assert_close(sampling.sample(dae, 10, sampler=sampler, steps=5, seed=3), whole)
+    torch.testing.assert_close(sampling.sample(dae, 3, sampler=sampler, steps=5, seed=3, first=6), whole[6:9])
     assert torch.equal(
-        samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3),
-        samplers.sample(dae, 10, sampler=sampler, steps=5, seed=3),
+        sampling.sample(dae, 10, sampler=sampler, steps=5, seed=3),
+        sampling.sample(dae, 10, sampler=sampler, steps=5, seed=3),
     )
 
 
 def test_contract_holds_for_a_network_too(monkeypatch):
     torch.manual_seed(0)
     dae = DenoisingAutoencoder("unet(width=16)", "gaussian(0.02..20)", (1, 8, 8)).eval()
-    whole = samplers.sample(dae, 7, steps=6)
-    monkeypatch.setattr(samplers, "batch_size", lambda shape: 3)
-    torch.testing.assert_close(samplers.sample(dae, 7, steps=6), whole, atol=1e-4, rtol=0)
+    whole = sampling.sample(dae, 7, steps=6)
+    monkeypatch.setattr(sampling, "batch_size", lambda shape: 3)
+    torch.testing.assert_close(sampling.sample(dae, 7, steps=6), whole, atol=1e-4, rtol=0)
 
 
 def test_a_model_of_one_level_restores_by_one_reconstruction(gaussian_data):
     dae, x = gaussian_data(corruption="gaussian(0.3)"), torch.rand(3, *SHAPE)
-    torch.testing.assert_close(samplers.denoise(dae, x), dae(x, 0.3))
+    torch.testing.assert_close(sampling.denoise(dae, x), dae(x, 0.3))
 
 
 def test_on_step_sees_every_step(gaussian_data):
     seen = []
-    samplers.sample(gaussian_data(), 2, sampler="heun", steps=5, on_step=seen.append)
+    sampling.sample(gaussian_data(), 2, sampler="heun", steps=5, on_step=seen.append)
     assert len(seen) == 5
     assert [s.level for s in seen] == sorted((s.level for s in seen), reverse=True)
     assert seen[-1].level == 0
@@ -160,7 +162,7 @@ def test_on_step_sees_every_step(gaussian_data):
 @pytest.mark.parametrize("text", ["gaussian(0.5)", "salt-pepper(0.3)", "masking(0..0.9)"])
 def test_samplers_that_follow_sigma_refuse_other_models(gaussian_data, text):
     with pytest.raises(InputError, match="walk or iterate"):
-        samplers.sample(gaussian_data(corruption=text), 2, sampler="heun")
+        sampling.sample(gaussian_data(corruption=text), 2, sampler="heun")
 
 
 @pytest.mark.parametrize(
@@ -169,18 +171,21 @@ def test_samplers_that_follow_sigma_refuse_other_models(gaussian_data, text):
         {"sampler": "hoin"},
         {"steps": 0},
         {"n": 0},
-        {"sampler": "heun", "eta": 1},
-        {"sampler": "heun", "churn": 2},
-        {"sampler": "iterate", "eta": 2},
-        {"sampler": "langevin", "eta": 1},
+        {"sampler": "heun(eta=1)"},
+        {"sampler": "heun(0.1)"},
+        {"sampler": "heun(churn=low)"},
+        {"sampler": "heun(churn=2)"},
+        {"sampler": "iterate(eta=2)"},
+        {"sampler": "langevin(eta=1)"},
+        {"sampler": "ancestral(resample=0)"},
     ],
 )
 def test_arguments_out_of_range_are_refused(gaussian_data, arguments):
     with pytest.raises(InputError):
-        samplers.sample(gaussian_data(), **{"n": 2} | arguments)
+        sampling.sample(gaussian_data(), **{"n": 2} | arguments)
 
 
 def test_levels_out_of_range_are_refused(gaussian_data):
     for level in (0, 21, -1, math.nan):
         with pytest.raises(InputError, match="outside"):
-            samplers.refine(gaussian_data(), torch.rand(1, *SHAPE), level=level)
+            sampling.refine(gaussian_data(), torch.rand(1, *SHAPE), level=level)

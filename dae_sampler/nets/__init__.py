@@ -12,14 +12,15 @@ from .unet import UNet
 NETS: dict[str, type[nn.Module]] = {"dense": Dense, "conv": Conv, "unet": UNet}
 
 
-def build(text: str, shape: tuple[int, int, int], conditional: bool = True) -> nn.Module:
+def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extra: int = 0) -> nn.Module:
     """The network that ``text`` describes, for images of ``shape`` (C, H, W), freshly initialised.
 
-    A network that is not ``conditional`` has no weights for c, and an ``embedding`` of 0.
+    Its input has ``extra`` channels more. A network that is not ``conditional`` has no weights for c, and an
+    ``embedding`` of 0.
 
     Examples of texts: ``unet``, ``unet(width=96)``, ``dense(128, 64, 28, 64, 128)``, ``conv(code=64)``.
 
     Raises:
         InputError: the text does not parse, or names an unknown network or argument.
     """
-    return spec.parse_one(text).build("net", NETS, shape, conditional)
+    return spec.parse_one(text).build("net", NETS, shape, conditional, extra)

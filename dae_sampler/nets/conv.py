@@ -18,13 +18,21 @@ class Conv(nn.Module):
     Args:
         shape: (C, H, W) of the images.
         conditional: whether there is a c.
+        extra: channels of the input beyond C.
         width: channels of the first stage, at least 8; the second has twice as many.
         code: length of the bottleneck vector.
         embedding: length of the conditioning vector c.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], conditional: bool, *, width: int = 32, code: int = 64, embedding: int = 128
+        self,
+        shape: tuple[int, int, int],
+        conditional: bool,
+        extra: int = 0,
+        *,
+        width: int = 32,
+        code: int = 64,
+        embedding: int = 128,
     ) -> None:
         super().__init__()
         check_sizes("conv", width=(width, 8, 1024), code=(code, 1, 8192), embedding=(embedding, 1, 4096))
@@ -34,7 +42,7 @@ class Conv(nn.Module):
         flat = self.grid[0] * self.grid[1] * self.grid[2]
         self.encoder = nn.ModuleList(
             [
-                nn.Conv2d(channels, width, 4, stride=2, padding=1),
+                nn.Conv2d(channels + extra, width, 4, stride=2, padding=1),
                 ResidualBlock(width, embedding),
                 nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
                 ResidualBlock(2 * width, embedding),
@@ -51,7 +59,7 @@ class Conv(nn.Module):
         self.last = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """(B, C, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
+        """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
         height, width = x.shape[-2:]
         h = pad_to_multiple(x, 4).contiguous(memory_format=torch.channels_last)
         for layer in self.encoder:

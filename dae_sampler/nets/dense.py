@@ -17,22 +17,25 @@ class Dense(nn.Module):
     Args:
         shape: (C, H, W) of the images.
         conditional: whether there is a c.
+        extra: channels of the input beyond C.
         widths: hidden widths from input to output; the smallest is the bottleneck.
         embedding: length of the conditioning vector c, which is added at every hidden layer.
     """
 
-    def __init__(self, shape: tuple[int, int, int], conditional: bool, *widths: int, embedding: int = 64) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], conditional: bool, extra: int = 0, *widths: int, embedding: int = 64
+    ) -> None:
         super().__init__()
         widths = widths or (512, 128, 32, 128, 512)
         for width in (*widths, embedding):
             check_sizes("dense", width=(width, 1, 8192))
         self.shape, self.embedding = shape, embedding if conditional else 0
-        sizes = [math.prod(shape), *widths, math.prod(shape)]
+        sizes = [math.prod(shape) + extra * math.prod(shape[1:]), *widths, math.prod(shape)]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.conditions = nn.ModuleList(nn.Linear(embedding, w) for w in widths if conditional)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """(B, C, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
+        """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
         h = x.flatten(1)
         for layer, condition in itertools.zip_longest(self.layers[:-1], self.conditions):
             h = F.relu(layer(h) + condition(c) if condition else layer(h))

@@ -20,6 +20,7 @@ class UNet(nn.Module):
     Args:
         shape: (C, H, W) of the images.
         conditional: whether there is a c.
+        extra: channels of the input beyond C.
         width: channels of the first stage, 8 to 1024; later stages have twice as many.
         blocks: residual blocks per stage, in the encoder and again in the decoder, 1 to 16.
         patch: side of the patches that become channels; 0 takes 1 below 16 pixels, 2 below 96, else 4.
@@ -30,6 +31,7 @@ class UNet(nn.Module):
         self,
         shape: tuple[int, int, int],
         conditional: bool,
+        extra: int = 0,
         *,
         width: int = 64,
         blocks: int = 1,
@@ -49,7 +51,7 @@ class UNet(nn.Module):
         def stage(w: int) -> nn.ModuleList:
             return nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks))
 
-        self.first = nn.Conv2d(channels * self.patch**2, width, 3, padding=1)
+        self.first = nn.Conv2d((channels + extra) * self.patch**2, width, 3, padding=1)
         self.encoder = nn.ModuleList(stage(w) for w in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
         self.attention = Attention(widths[-1])
@@ -58,7 +60,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(width, channels * self.patch**2, 3, padding=1)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """(B, C, H, W) and c (B, embedding) or None -> logits (B, C, H, W), float32."""
+        """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W), float32."""
         height, width = x.shape[-2:]
         x = pad_to_multiple(x, self.multiple)
         h = self.first(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))

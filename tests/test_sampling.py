@@ -1,0 +1,117 @@
+"""Sampling under erasure and with known pixels, against distributions that are known exactly."""
+
+import itertools
+
+import pytest
+import torch
+from conftest import GaussianData
+
+from dae_sampler import DenoisingAutoencoder, InputError, fit, sampling
+from dae_sampler.corruption import parse
+from dae_sampler.training import Recipe
+
+
+class Ring:
+    """Binary 1x4 images that are 0011, 0110, 1100 or 1001, equally often; their exact posterior means."""
+
+    images = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 1]]).float()
+    shape, device = (1, 1, 4), torch.device("cpu")
+    info = {"binarise": "threshold"}  # noqa: RUF012
+
+    def __init__(self, text="erasure(0..1)"):
+        self.corruption = parse(text)
+
+    def __call__(self, x_tilde, level):
+        x, keep = x_tilde[:, :1].flatten(1), x_tilde[:, 1:].flatten(1)
+        agrees = (((x[:, None] - self.images) * keep[:, None]).abs().sum(2) == 0).float()
+        return ((agrees @ self.images) / agrees.sum(1, keepdim=True).clamp(min=1)).view(-1, 1, 1, 4)
+
+
+def share_of_data(images):
+    """How often images (n,1,1,4) are each of the four of the ring, and how often none."""
+    same = (images.view(-1, 1, 4) == Ring.images).all(2).float().mean(0)
+    return same, 1 - same.sum().item()
+
+
+def test_revealing_pixel_by_pixel_draws_from_the_distribution():
+    same, none = share_of_data(sampling.sample(Ring(), 4000, steps=4))
+    assert none == 0
+    torch.testing.assert_close(same, torch.full((4,), 0.25), atol=0.03, rtol=0)
+
+
+def test_revealing_all_at_once_knows_no_neighbours():
+    same, _ = share_of_data(sampling.sample(Ring(), 4000, steps=1))
+    torch.testing.assert_close(same, torch.full((4,), 1 / 16), atol=0.02, rtol=0)
+
+
+def test_temperature_sharpens_and_means_are_what_was_drawn_from():
+    cold = sampling.sample(Ring(), 1000, sampler="reveal(temperature=0.01)", steps=4)
+    assert share_of_data(cold)[1] == 0
+    means = sampling.sample(Ring(), 50, sampler="reveal(means=1)", steps=1)
+    assert (means == 0.5).all()
+
+
+def test_walk_that_draws_has_the_data_as_its_stationary_law():
+    same, none = share_of_data(sampling.sample(Ring("erasure(0.5)"), 4000, sampler="walk(draw=1)", steps=100))
+    assert none < 0.5  # r has no correlations between pixels that are erased together
+    torch.testing.assert_close(same / same.sum(), torch.full((4,), 0.25), atol=0.03, rtol=0)
+
+
+def test_erasure_inpaints_from_the_conditional_distribution():
+    keep = torch.tensor([[True, False, False, False]])
+    filled = sampling.inpaint(Ring(), torch.ones(4000, 1, 1, 4), keep, steps=4)
+    same, none = share_of_data(filled)
+    assert none == 0
+    torch.testing.assert_close(same, torch.tensor([0, 0, 0.5, 0.5]), atol=0.03, rtol=0)
+
+
+class Pair:
+    """The exact denoiser of two equal pixels, N(mean, variance): what is known of one tells all of the other."""
+
+    shape, device, mean, variance = (1, 1, 2), torch.device("cpu"), 0.5, 0.02
+
+    def __init__(self):
+        self.corruption = parse("gaussian(0.01..20)")
+
+    def __call__(self, x, level):
+        sigma = torch.as_tensor(level)
+        middle = x.mean((1, 2, 3), keepdim=True)
+        return (self.mean + self.variance / (self.variance + sigma**2 / 2) * (middle - self.mean)).expand_as(x)
+
+
+def test_held_pixels_pull_the_others_along():
+    x = torch.tensor([0.3, 0.7]).repeat(500).view(-1, 1, 1, 1).expand(-1, 1, 1, 2)
+    keep = torch.tensor([[True, False]])
+    off = []
+    for resample in (1, 8):
+        filled = sampling.inpaint(Pair(), x, keep, sampler=f"ancestral(resample={resample})", steps=30)
+        torch.testing.assert_close(filled[..., 0], x[..., 0])
+        off.append((filled[..., 1] - x[..., 1]).abs().mean().item())
+    assert off[1] < 0.04
+    assert off[1] < off[0]
+
+
+@pytest.mark.parametrize("text", ["gaussian(0.5)", "masking(0..1)", "erasure(0.5)"])
+def test_other_models_do_not_inpaint(text):
+    with pytest.raises(InputError, match="inpainting needs"):
+        sampling.inpaint(GaussianData(corruption=text), torch.ones(1, 1, 4, 4), torch.ones(4, 4))
+
+
+def test_a_mask_of_another_size_is_refused():
+    with pytest.raises(InputError, match="mask"):
+        sampling.inpaint(Ring(), torch.ones(1, 1, 1, 4), torch.ones(4, 4))
+
+
+def test_erasure_needs_a_mask_to_restore():
+    with pytest.raises(InputError, match="inpaint"):
+        sampling.denoise(Ring(), torch.ones(1, 1, 1, 4))
+
+
+def test_training_under_erasure_learns_the_distribution():
+    images = (255 * torch.tensor(list(itertools.product([0, 1], repeat=2)))[[0, 3]]).byte().repeat(200, 1)
+    dae = DenoisingAutoencoder("dense(32, 32)", "erasure(0..1)", (1, 1, 2))
+    fit(dae, images.view(-1, 1, 1, 2), Recipe(steps=400, batch=64, every=400))
+    known = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]]])
+    assert dae(known, 0.5)[0, 0, 0, 1] > 0.95
+    assert dae(torch.zeros(1, 2, 1, 2), 1.0).flatten().tolist() == pytest.approx([0.5, 0.5], abs=0.1)
+    assert dae.info["binarise"] == "dynamic"
