@@ -478,6 +478,68 @@ def likelihood(
     console.print(f"{len(x)} test images of {data}; next: dae-sampler sample {model}", markup=False)
 
 
+@app.command(
+    epilog="Examples: dae-sampler verify | dae-sampler verify --density gaussians --sigma 0.05 --sigma 0.2 --json | "
+    "dae-sampler verify --density mnist --points 200 --sigma 0.2 --sigma 0.5"
+)
+def verify(
+    density: Annotated[
+        str, typer.Option(help="boxes or gaussians in the plane, or a data set, folder or array, as a set of points.")
+    ] = "boxes",
+    sigma: Annotated[
+        list[float] | None, typer.Option(help="Levels to verify at; default: 0.5 to 0.05. Give it again for more.")
+    ] = None,
+    points: Annotated[int, typer.Option(min=2, max=100_000, help="How many points of a data set to take.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, max=10**7, help="Training steps of each model.")] = 6000,
+    net: Annotated[str, typer.Option(help="The network; default: dense(256, 256, 256).")] = "dense(256, 256, 256)",
+    out: Annotated[Path, typer.Option(help="Picture of a density in the plane, with its fields.")] = Path("verify.png"),
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Hold what a DAE learns by BCE, and by MSE beside it, against densities of which everything is known.
+
+    Does r(x) - x point up the smoothed density, and does iterating it climb?
+    """
+    console.quiet = quiet or as_json
+    from . import verification
+
+    sigmas = sorted(sigma or [0.5, 0.3, 0.2, 0.1, 0.07, 0.05], reverse=True)
+    if not all(1e-3 <= s <= 100 for s in sigmas):
+        raise InputError("--sigma must be from 0.001 to 100")
+    truth, shape = verification.density(density, points, Path(data_root) if data_root else None)
+    with Bar(console, "training", 2 * steps, "steps") as bar:
+        found = verification.verify(truth, shape, sigmas, net, steps, seed, on_step=bar.advance)
+    if truth.dim == 2:
+        from . import plots
+
+        plots.save(plots.fields(truth, found.models["bce"], found.climbed_at, found.climbs["bce"].paths[:, :60]), out)
+    if as_json:
+        typer.echo(json.dumps({"density": density, "net": net, "steps": steps, "seed": seed} | found.facts(), indent=2))
+        return
+    table = Table("sigma", box=None, padding=(0, 2, 0, 0))
+    for loss in found.models:
+        table.add_column(f"{loss}: relative error")
+        table.add_column("cosine")
+    for i, s in enumerate(sigmas):
+        row = [found.agreements[loss][i] for loss in found.models]
+        cells = [(f"{a.relative_error:.3f} ± {a.relative_error_interval:.3f}", f"{a.cosine:.4f}") for a in row]
+        table.add_row(f"{s:g}", *(cell for pair in cells for cell in pair))
+    console.print(table)
+    for name, c in found.climbs.items():
+        console.print(
+            f"iterating {name} at sigma {found.climbed_at:g}: log p rises in {c.rising:.2%} of {c.steps} steps, "
+            f"by the bound or more in {c.reaching:.2%}",
+            markup=False,
+        )
+    if found.limits:
+        gaps = ", ".join(f"{gap:.3f} at {s:g}" for s, gap in zip(sigmas, found.limits, strict=True))
+        console.print(f"relative distance between grad log p_sigma and grad log p: {gaps}", markup=False)
+    if truth.dim == 2:
+        console.print(f"wrote {out}; next: dae-sampler verify --density gaussians", markup=False)
+
+
 @app.command(epilog="Examples: dae-sampler info mnist | dae-sampler info runs/mnist --json")
 def info(
     model: Model,

@@ -94,33 +94,42 @@ class Scores(NamedTuple):
     coverage: float
 
 
-def compare(real: Tensor, fake: Tensor) -> Scores:
-    """All metrics between features of real and of generated images, each (N, features).
+class Reference:
+    """Real images that generated ones are compared with.
+
+    Args:
+        features: of the real images, (N, features).
 
     Raises:
         InputError: fewer images than the k-NN balls need.
     """
-    if min(len(real), len(fake)) <= NEIGHBOURS:
-        raise InputError(f"metrics need more than {NEIGHBOURS} images of each kind, got {len(real)} and {len(fake)}")
-    real_radii, fake_radii = _radii(real), _radii(fake)
-    inside_real = torch.zeros(len(fake), dtype=torch.int64)
-    inside_fake, nearest = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real))
-    for rows in torch.arange(len(real)).split(1000):
-        distances = torch.cdist(real[rows], fake)
-        inside_real += (distances < real_radii[rows, None]).sum(0)
-        inside_fake[rows] = (distances < fake_radii).any(1)
-        nearest[rows] = distances.amin(1)
-    return Scores(
-        frechet(real, fake),
-        (inside_real > 0).double().mean().item(),
-        inside_fake.double().mean().item(),
-        inside_real.double().mean().item() / NEIGHBOURS,
-        (nearest < real_radii).double().mean().item(),
-    )
+
+    def __init__(self, features: Tensor) -> None:
+        self.features, self.radii = features, _radii(features)
+
+    def compare(self, fake: Tensor) -> Scores:
+        """All metrics of generated images, given by their features (M, features)."""
+        fake_radii = _radii(fake)
+        inside_real = torch.zeros(len(fake), dtype=torch.int64)
+        inside_fake, nearest = torch.zeros(len(self.radii), dtype=torch.bool), torch.zeros(len(self.radii))
+        for rows in torch.arange(len(self.radii)).split(1000):
+            distances = torch.cdist(self.features[rows], fake)
+            inside_real += (distances < self.radii[rows, None]).sum(0)
+            inside_fake[rows] = (distances < fake_radii).any(1)
+            nearest[rows] = distances.amin(1)
+        return Scores(
+            frechet(self.features, fake),
+            (inside_real > 0).double().mean().item(),
+            inside_fake.double().mean().item(),
+            inside_real.double().mean().item() / NEIGHBOURS,
+            (nearest < self.radii).double().mean().item(),
+        )
 
 
 def _radii(features: Tensor) -> Tensor:
     """Distance of each point to its k-th nearest other point."""
+    if len(features) <= NEIGHBOURS:
+        raise InputError(f"metrics need more than {NEIGHBOURS} images of each kind, got {len(features)}")
     return torch.cat([torch.cdist(f, features).kthvalue(NEIGHBOURS + 1).values for f in features.split(1000)])
 
 
@@ -199,9 +208,9 @@ def evaluate(
     seconds = time.monotonic() - began
     hook.remove()
     classifier = load_classifier()
-    real = embed(classifier, test)
+    real = Reference(embed(classifier, test))
     generator = torch.Generator().manual_seed(seed)
     draws = [torch.randperm(len(train), generator=generator)[:n] for _ in range(FLOOR_DRAWS)]
-    floors = [compare(real, embed(classifier, train[rows])) for rows in draws]
+    floors = [real.compare(embed(classifier, train[rows])) for rows in draws]
     floor = Scores(*(sum(values) / FLOOR_DRAWS for values in zip(*floors, strict=True)))
-    return Evaluation(n, compare(real, embed(classifier, fake)), floor, calls / n, seconds)
+    return Evaluation(n, real.compare(embed(classifier, fake)), floor, calls / n, seconds)

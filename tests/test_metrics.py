@@ -6,7 +6,7 @@ from torchvision.datasets import MNIST
 
 from dae_sampler import InputError
 from dae_sampler.images import to_float
-from dae_sampler.metrics import compare, frechet, load_classifier
+from dae_sampler.metrics import Reference, frechet, load_classifier
 
 
 def normal(n, mean=0.0, std=1.0, dim=4, seed=0):
@@ -20,25 +20,25 @@ def test_frechet_distance_of_gaussians():
 
 def test_a_set_against_itself_is_perfect():
     x = normal(500)
-    scores = compare(x, x)
+    scores = Reference(x).compare(x)
     assert scores.frechet == pytest.approx(0, abs=1e-3)
     assert (scores.precision, scores.recall, scores.coverage) == (1, 1, 1)
 
 
 def test_two_draws_of_one_distribution_have_density_and_coverage_near_one():
-    scores = compare(normal(2000), normal(2000, seed=1))
+    scores = Reference(normal(2000)).compare(normal(2000, seed=1))
     assert scores.density == pytest.approx(1, abs=0.1)
     assert scores.coverage > 0.93
 
 
 def test_far_sets_share_nothing():
-    scores = compare(normal(300), normal(300, mean=100))
+    scores = Reference(normal(300)).compare(normal(300, mean=100))
     assert scores[1:] == (0, 0, 0, 0)
 
 
 def test_dropped_mode_costs_recall_but_not_precision():
     both = torch.cat([normal(300), normal(300, mean=50, seed=1)])
-    scores = compare(both, normal(300, seed=2))
+    scores = Reference(both).compare(normal(300, seed=2))
     assert scores.precision > 0.9
     assert scores.recall == pytest.approx(0.5, abs=0.05)
     assert scores.coverage == pytest.approx(0.5, abs=0.05)
@@ -46,7 +46,7 @@ def test_dropped_mode_costs_recall_but_not_precision():
 
 def test_too_few_images_are_refused():
     with pytest.raises(InputError, match="more than 5"):
-        compare(normal(5), normal(100))
+        Reference(normal(5)).compare(normal(100))
 
 
 def test_shipped_classifier_knows_its_digits(data_root):

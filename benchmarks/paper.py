@@ -1,0 +1,206 @@
+"""The measured parts of docs/paper.md: writes its tables, between their markers, and its pictures.
+
+python benchmarks/paper.py verify|iterate|failures|refine --data-root DATA
+make paper DATA=...                 # all of them, after benchmarks/generators.py
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from page import DOCS, fill
+from torch import Tensor
+
+from dae_sampler import DenoisingAutoencoder, Recipe, data, fit, load, metrics, sampling
+from dae_sampler.images import grid, save_picture, to_float
+from dae_sampler.noise import ImageNoise
+from dae_sampler.samplers import State
+
+PAGE = DOCS / "paper.md"
+PICTURES = DOCS / "paper"
+ITERATIONS = (0, 1, 2, 5, 10, 20, 50)
+SURE = 0.9
+DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
+app = typer.Typer(add_completion=False)
+
+
+def strip(states: Iterable[Tensor], columns: int = 12) -> Tensor:
+    """The first images of each state, a row a state."""
+    return torch.cat([x[:columns].clamp(0, 1) for x in states])
+
+
+class Judge:
+    """Distances to MNIST's test half in the features of the classifier that ships."""
+
+    def __init__(self, root: str) -> None:
+        self.classifier = metrics.load_classifier()
+        self.train, self.test = (data.load("mnist", root=Path(root), train=half).images for half in (True, False))
+        self.real = metrics.Reference(metrics.embed(self.classifier, self.test))
+
+    def scores(self, images: Tensor) -> metrics.Scores:
+        """All metrics of generated images."""
+        return self.real.compare(metrics.embed(self.classifier, images.clamp(0, 1)))
+
+    def frechet(self, images: Tensor) -> float:
+        """Fréchet distance alone."""
+        return metrics.frechet(self.real.features, metrics.embed(self.classifier, images.clamp(0, 1)))
+
+    @torch.inference_mode()
+    def labels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Label of each image, and whether the classifier is sure of it."""
+        batches = to_float(images).split(500)
+        p = torch.cat([self.classifier(x).softmax(1) for x in batches])
+        return p.argmax(1), p.amax(1) > SURE
+
+
+def states_of(dae: DenoisingAutoencoder, n: int, at: Iterable[int], **options: object) -> dict[int, Tensor]:
+    """Iterates after 0 and reconstructions after the other numbers ``at`` of steps, of ``n`` samples."""
+    kept: dict[int, list[Tensor]] = {k: [] for k in at}
+    count = 0
+
+    def on_step(state: State) -> None:
+        nonlocal count
+        count = count % int(options["steps"]) + 1
+        if count in kept:
+            kept[count].append(state.x_hat.clone())
+
+    sampling.sample(dae, n, on_step=on_step, **options)
+    noise = ImageNoise(0, 0, min(n, 256))
+    kept[0] = [dae.corruption.prior(min(n, 256), dae.shape, noise)]
+    return {k: torch.cat(some) for k, some in kept.items()}
+
+
+@app.command()
+def verify(steps: int = 8000) -> None:
+    """The score identity in the plane and for images as points: `dae-sampler verify`."""
+    for name, arguments in {
+        "boxes": ["--density", "boxes"],
+        "gaussians": ["--density", "gaussians"],
+    }.items():
+        began = time.monotonic()
+        command = [sys.executable, "-m", "dae_sampler", "verify", *arguments, "--steps", str(steps), "--json"]
+        out = subprocess.run(
+            [*command, "--out", PICTURES / f"verify-{name}.png"], check=True, capture_output=True, text=True
+        )
+        found = json.loads(out.stdout)
+        rows = []
+        for a, b in zip(found["bce"], found["mse"], strict=True):
+            cells = [
+                (f"{c['relative_error']:.3f} ± {c['relative_error_interval']:.3f}", f"{c['cosine']:.4f}")
+                for c in (a, b)
+            ]
+            rows.append([f"{a['sigma']:g}", *cells[0], *cells[1]])
+            if found["limit"]:
+                rows[-1].append(f"{found['limit'][len(rows) - 1]:.3f}")
+        header = ["σ", "BCE: relative error", "cosine", "MSE: relative error", "cosine"]
+        limit = ["∇log p_σ from ∇log p"] if found["limit"] else []
+        fill(PAGE, f"verify-{name}", header + limit, rows, time.monotonic() - began)
+        climbs = [[who, c["steps"], f"{c['rising']:.4f}", f"{c['reaching']:.4f}"] for who, c in found["climb"].items()]
+        fill(PAGE, f"climb-{name}", ["denoiser", "steps judged", "rising", "by the bound or more"], climbs, 0)
+
+
+@app.command()
+def iterate(data_root: DataRoot, n: int = 10_000) -> None:
+    """From noise: plain iteration with the paper's blind model, and an annealed sampler, state by state."""
+    began, judge = time.monotonic(), Judge(data_root)
+    plain = states_of(load("mnist-paper"), n, ITERATIONS, sampler="iterate", steps=50)
+    annealed = states_of(load("mnist"), n, ITERATIONS, sampler="ancestral", steps=50)
+    save_picture(grid(strip(plain[k] for k in ITERATIONS), columns=12), PICTURES / "iterate.png")
+    save_picture(grid(strip(annealed[k] for k in ITERATIONS), columns=12), PICTURES / "annealed.png")
+    rows = [[k, f"{judge.frechet(plain[k]):.0f}", f"{judge.frechet(annealed[k]):.0f}"] for k in ITERATIONS[1:]]
+    header = ["steps", "Fréchet: x ← r(x), blind", "Fréchet: r(x), annealed, 50 levels"]
+    fill(PAGE, "iterate", header, rows, time.monotonic() - began)
+
+
+@app.command()
+def failures(data_root: DataRoot, steps: int = 2500, n: int = 2000) -> None:
+    """What plain iteration from noise needs: level, bottleneck, start, one changed at a time; another data set."""
+    began, judge = time.monotonic(), Judge(data_root)
+    cases = {
+        "code 16, σ 0.75 (as shipped)": ("conv(code=16)", 0.75, None),
+        "code 128": ("conv(code=128)", 0.75, None),
+        "no bottleneck (U-Net)": ("unet(width=32)", 0.75, None),
+        "σ 0.3": ("conv(code=16)", 0.3, None),
+        "σ 1.5": ("conv(code=16)", 1.5, None),
+        "start: uniform, without the noise": ("conv(code=16)", 0.75, "uniform"),
+        "start: black": ("conv(code=16)", 0.75, "black"),
+    }
+    rows, pictures, models = [], [], {}
+    for name, (net, sigma, start) in cases.items():
+        if (net, sigma) not in models:
+            torch.manual_seed(0)
+            dae = DenoisingAutoencoder(net, f"gaussian({sigma})", (1, 28, 28))
+            dae.precision = load("mnist-paper").precision
+            models[net, sigma] = fit(dae, judge.train, Recipe(steps=steps, every=steps))
+        dae = models[net, sigma]
+        if start:
+            x = torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * (start == "uniform")
+            some = {k: sampling.denoise(dae, x, sampler="iterate", steps=k) for k in (5, 50)}
+        else:
+            some = states_of(dae, n, (5, 50), sampler="iterate", steps=50)
+        rows.append([name, *(f"{judge.frechet(some[k]):.0f}" for k in (5, 50))])
+        pictures.append(some[50])
+        print(rows[-1], flush=True)
+    save_picture(grid(strip(pictures), columns=12), PICTURES / "failures.png")
+    fill(PAGE, "failures", ["case", "Fréchet after 5", "after 50"], rows, time.monotonic() - began)
+    _digits()
+
+
+def _digits() -> None:
+    """The same on scikit-learn's 8x8 digits, in the space of their pixels."""
+    began = time.monotonic()
+    x = data.load("digits").images
+    real = to_float(data.load("digits", train=False).images).flatten(1)
+    torch.manual_seed(0)
+    blind = DenoisingAutoencoder("dense(256, 12, 256)", "gaussian(0.5)", (1, 8, 8))
+    fit(blind, x, Recipe(steps=4000, every=500))
+    torch.manual_seed(0)
+    levels = DenoisingAutoencoder("unet(width=32)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8))
+    fit(levels, x, Recipe(steps=4000, every=500))
+    plain = states_of(blind, 1000, ITERATIONS, sampler="iterate", steps=50)
+    annealed = states_of(levels, 1000, ITERATIONS, sampler="ancestral", steps=50)
+    distance = lambda images: metrics.frechet(real, images.clamp(0, 1).flatten(1))  # noqa: E731
+    rows = [[k, f"{distance(plain[k]):.2f}", f"{distance(annealed[k]):.2f}"] for k in ITERATIONS[1:]]
+    rows.append(["training images", *2 * [f"{distance(to_float(x)):.2f}"]])
+    shown = torch.cat([strip(plain[k] for k in ITERATIONS), strip(annealed[k] for k in ITERATIONS)])
+    save_picture(grid(shown, columns=12), PICTURES / "digits.png")
+    header = ["steps", "Fréchet (pixels): x ← r(x), blind", "Fréchet (pixels): r(x), annealed"]
+    fill(PAGE, "digits", header, rows, time.monotonic() - began)
+
+
+@app.command()
+def refine(data_root: DataRoot, samples: Path = Path("runs/generators"), n: int = 10_000) -> None:
+    """Refine the samples of a VAE and a GAN: plain iteration, and level-conditional refinement over levels."""
+    judge, blind, levels = Judge(data_root), load("mnist-paper"), load("mnist")
+    f, *others = judge.scores(sampling.sample(levels, n, sampler="dpm", steps=20))
+    own = ["the model's own samples", f"{f:.1f}", *(f"{v:.3f}" for v in others), "–"]
+    for name in ("vae", "gan"):
+        began = time.monotonic()
+        before = torch.from_numpy(np.load(samples / f"{name}.npy"))[:n]
+        labels, sure = judge.labels(before)
+        refined = {"before": before}
+        for k in (1, 2, 5):
+            refined[f"x ← r(x), {k} times"] = sampling.refine(blind, before, sampler="iterate", steps=k)
+        for level in (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2):
+            refined[f"from σ = {level:g}"] = sampling.refine(levels, before, level=level, sampler="ancestral", steps=20)
+        rows = []
+        for how, images in refined.items():
+            f, *others = judge.scores(images)
+            kept = (judge.labels(images)[0] == labels)[sure].double().mean().item()
+            rows.append([how, f"{f:.1f}", *(f"{v:.3f}" for v in others), f"{kept:.3f}"])
+            print(name, rows[-1], flush=True)
+        shown = ("before", "x ← r(x), 5 times", "from σ = 0.3", "from σ = 0.5", "from σ = 0.8")
+        save_picture(grid(strip((refined[how] for how in shown), 16), columns=16), PICTURES / f"refine-{name}.png")
+        header = [name.upper(), "Fréchet", "precision", "recall", "density", "coverage", "label kept"]
+        fill(PAGE, f"refine-{name}", header, [*rows, own], time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    app()
