@@ -1,8 +1,9 @@
 # make demo: generate and restore digits with the model that ships.  make test: linter and tests.
+# make paper DATA=...: measure docs/paper.md, docs/bce.md again.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test paper clean
 
 demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
@@ -34,6 +35,13 @@ test: .venv/tested
 .venv/tested: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ .venv/installed
+
+paper: .venv/tested
+	$(BIN)/python benchmarks/generators.py --data-root "$(DATA)"
+	$(BIN)/python benchmarks/paper.py verify
+	for part in iterate failures refine; do \
+		$(BIN)/python benchmarks/paper.py $$part --data-root "$(DATA)" || exit 1; done
+	$(BIN)/python benchmarks/bce.py --data-root "$(DATA)"
 
 clean:
 	rm -rf .venv demo

@@ -57,7 +57,6 @@ SPECS = [
     "unet",
     "dense(4)",
 ]
-SIGNS = ["", "(", ")", ",", "..", "+", "=", "-", "9" * 30, "e", ":", "é", "\0"]
 RESTORE = ["--sampler", "--steps", "--level", "--corruption", "--out", "--trajectory", "--strict", "--compare"]
 OPTIONS = {
     "train": [
@@ -94,6 +93,7 @@ OPTIONS = {
     "refine": RESTORE,
     "denoise": RESTORE,
     "inpaint": ["--mask", "-n", "--sampler", "--steps", "--out", "--compare", "--seed"],
+    "verify": ["--density", "--sigma", "--points", "--net", "--out", "--seed"],
     "likelihood": ["--data", "--draws", "--orders", "--json"],
     "corrupt": ["--out", "--seed", "--strict"],
     "info": ["--json"],
@@ -202,9 +202,10 @@ def odd_options(draw: random.Random, model: Path, picture: Path) -> list[str]:
     texts = [*ODD, *(mutate_text(spec, draw) for spec in SPECS), draw.choice(SPECS)]
     first = {"train": "digits", "corrupt": mutate_text("gaussian(0.5)", draw)}.get(command, str(model))
     words = [command, draw.choice([first, first, first, draw.choice(texts)])]
-    words += [str(picture)] if command in ("refine", "denoise", "corrupt") else []
-    words += SHORT if command == "train" else []
+    words += [str(picture)] if command in ("refine", "denoise", "corrupt", "inpaint") else []
+    words += SHORT if command == "train" else SHORT[:2] if command == "verify" else []
     words += ["--steps", "2", "-n", "2"] if command == "sample" else []
+    words += ["--mask", "right", "--steps", "2"] if command == "inpaint" else []
     for option in draw.sample(OPTIONS[command], draw.randrange(min(4, len(OPTIONS[command])))):
         words += [option] if option in FLAGS else [option, draw.choice(texts)]
     return words

@@ -15,6 +15,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from judge import Judge
 from page import DOCS, fill
 from torch import Tensor
 
@@ -26,7 +27,6 @@ from dae_sampler.samplers import State
 PAGE = DOCS / "paper.md"
 PICTURES = DOCS / "paper"
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50)
-SURE = 0.9
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
 app = typer.Typer(add_completion=False)
 
@@ -34,30 +34,6 @@ app = typer.Typer(add_completion=False)
 def strip(states: Iterable[Tensor], columns: int = 12) -> Tensor:
     """The first images of each state, a row a state."""
     return torch.cat([x[:columns].clamp(0, 1) for x in states])
-
-
-class Judge:
-    """Distances to MNIST's test half in the features of the classifier that ships."""
-
-    def __init__(self, root: str) -> None:
-        self.classifier = metrics.load_classifier()
-        self.train, self.test = (data.load("mnist", root=Path(root), train=half).images for half in (True, False))
-        self.real = metrics.Reference(metrics.embed(self.classifier, self.test))
-
-    def scores(self, images: Tensor) -> metrics.Scores:
-        """All metrics of generated images."""
-        return self.real.compare(metrics.embed(self.classifier, images.clamp(0, 1)))
-
-    def frechet(self, images: Tensor) -> float:
-        """Fréchet distance alone."""
-        return metrics.frechet(self.real.features, metrics.embed(self.classifier, images.clamp(0, 1)))
-
-    @torch.inference_mode()
-    def labels(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Label of each image, and whether the classifier is sure of it."""
-        batches = to_float(images).split(500)
-        p = torch.cat([self.classifier(x).softmax(1) for x in batches])
-        return p.argmax(1), p.amax(1) > SURE
 
 
 def states_of(dae: DenoisingAutoencoder, n: int, at: Iterable[int], **options: object) -> dict[int, Tensor]:

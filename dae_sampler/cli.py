@@ -302,6 +302,8 @@ def corrupt(
     q = corruptions.parse(corruption)
     if q.ranged:
         raise InputError(f"{q} has a range of levels: give one")
+    if q.reveals:
+        raise InputError(f"{q} tells which pixels are gone, which no picture can: give a mask to inpaint instead")
     inputs = images.load(source, None, strict=strict)
     out = _destination("corrupted", source, out)
     _spare(source, out)
@@ -333,6 +335,7 @@ def inpaint(
         bool, typer.Option("--compare", help="Also write OUT-compare.png: a row an image, the damaged one first.")
     ] = False,
     strict: Strict = False,
+    corruption: Yours = "",
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -343,8 +346,10 @@ def inpaint(
     from . import images, sampling
 
     out = _destination("inpainted", source, out)
-    _spare(source, out)
-    dae = checkpoint.load(model, device, precision)
+    place = out.with_name(f"{out.stem}-compare.png") if compare else None
+    _spare(source, out, place)
+    _spare(Path(mask), out, place)
+    dae = _load(model, corruption, device, precision)
     sampler, steps = sampling.choose_painter(dae, sampler, steps)
     keep = images.load_mask(mask, dae.shape)
     inputs = images.load(source, dae.shape, strict=strict)
@@ -355,7 +360,6 @@ def inpaint(
         watch = _watcher(dae, bar, None, steps)
         filled = sampling.inpaint(dae, repeated, keep, sampler=sampler, steps=steps, seed=seed, on_step=watch)
         writer.add(filled, names)
-    place = out.with_name(f"{out.stem}-compare.png") if compare else None
     if place:
         damaged = images.to_float(inputs.images).masked_fill(~keep, 0.5)
         images.save_picture(images.pairs(damaged, filled), place)
@@ -421,16 +425,19 @@ def evaluate(
 
 
 @app.command(
-    epilog="Examples: dae-sampler likelihood mnist-erasure | dae-sampler likelihood runs/mine --orders 16 --images 10"
+    epilog="Examples: dae-sampler likelihood mnist-erasure | dae-sampler likelihood runs/mine --orders 16 -n 1000"
 )
 def likelihood(
     model: Model,
-    data: Annotated[str, typer.Option(help="The data set, of which the test half is taken.")] = "mnist",
-    n: Annotated[int, typer.Option("-n", min=2, help="How many test images, evenly spread; default: all.")] = 10**9,
+    data: Annotated[
+        str, typer.Option(help="A data set, of which the test half is taken; a folder, an array.")
+    ] = "mnist",
+    n: Annotated[int | None, typer.Option("-n", min=2, help="How many images, evenly spread; default: all.")] = None,
     draws: Annotated[int, typer.Option(min=1, max=10_000, help="Erased sets (or trace probes) an image.")] = 4,
     orders: Annotated[
         int, typer.Option(min=0, max=10_000, help="Also average over this many whole orders of 16 of the images: slow.")
     ] = 0,
+    corruption: Yours = "",
     data_root: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     seed: Seed = 0,
@@ -448,16 +455,18 @@ def likelihood(
     from . import data as datasets
     from . import likelihood as likelihoods
 
-    dae = checkpoint.load(model, device, precision)
+    dae = _load(model, corruption, device, precision)
+    if orders and not dae.corruption.reveals:
+        raise InputError("--orders are orders of erased pixels: leave it out, or train with 'erasure(0..1)'")
     test = datasets.load(data, root=Path(data_root) if data_root else None, train=False).images
-    x = test[torch.linspace(0, len(test) - 1, min(n, len(test))).long()]
-    found, name = {}, "bound" if dae.corruption.extra else "flow"
+    x = test[torch.linspace(0, len(test) - 1, min(n or len(test), len(test))).long()]
+    found, name = {}, "bound" if dae.corruption.reveals else "flow"
     with Bar(console, name, len(x), "images") as bar:
-        if dae.corruption.extra:
+        if dae.corruption.reveals:
             found["bound"] = likelihoods.bound(dae, x, draws=draws, seed=seed, on_images=bar.advance)
         else:
             found["flow"] = likelihoods.flow(dae, x, probes=draws, seed=seed, on_images=bar.advance)
-    if orders and dae.corruption.extra:
+    if orders:
         few = x[torch.linspace(0, len(x) - 1, min(16, len(x))).long()]
         with Bar(console, "orders", len(few), "images") as bar:
             both = likelihoods.ensemble(dae, few, orders=orders, seed=seed, on_images=bar.advance)
@@ -475,7 +484,7 @@ def likelihood(
     for key, row in rows.items():
         table.add_row(key, *(f"{row[k]:.3f}" for k in ("nats", "standard_error", "bits_per_dimension")))
     console.print(table)
-    console.print(f"{len(x)} test images of {data}; next: dae-sampler sample {model}", markup=False)
+    console.print(f"{len(x)} images of {data}; next: dae-sampler sample {model}", markup=False)
 
 
 @app.command(
@@ -503,17 +512,16 @@ def verify(
     Does r(x) - x point up the smoothed density, and does iterating it climb?
     """
     console.quiet = quiet or as_json
-    from . import verification
+    from . import plots, verification
 
     sigmas = sorted(sigma or [0.5, 0.3, 0.2, 0.1, 0.07, 0.05], reverse=True)
     if not all(1e-3 <= s <= 100 for s in sigmas):
         raise InputError("--sigma must be from 0.001 to 100")
+    plots.check(out)
     truth, shape = verification.density(density, points, Path(data_root) if data_root else None)
     with Bar(console, "training", 2 * steps, "steps") as bar:
         found = verification.verify(truth, shape, sigmas, net, steps, seed, on_step=bar.advance)
     if truth.dim == 2:
-        from . import plots
-
         plots.save(plots.fields(truth, found.models["bce"], found.climbed_at, found.climbs["bce"].paths[:, :60]), out)
     if as_json:
         typer.echo(json.dumps({"density": density, "net": net, "steps": steps, "seed": seed} | found.facts(), indent=2))
@@ -617,7 +625,11 @@ def _watcher(dae: DenoisingAutoencoder, bar: Bar, film: Film | None, steps: int)
 
     def watch(state: State) -> None:
         bar.advance()
-        if film and bar.done <= steps:  # of the first batch, as the network sees it: clipped, noise is black or white
+        if not film or bar.done > steps:  # it shows the first batch
+            return
+        if dae.corruption.reveals:
+            film.add(state.x[:, : dae.shape[0]])
+        else:  # as the network sees it: clipped, noise is black or white
             film.add(dae.corruption.scale(state.x, torch.tensor(state.level)) / 2 + 0.5)
 
     return watch

@@ -94,10 +94,14 @@ class Corruption:
     is_gaussian: ClassVar[bool] = False
     extra: ClassVar[int] = 0
     """Channels that x_tilde has beyond those of x."""
+    reveals: ClassVar[bool] = False
+    """Whether images are binary and the last channel of x_tilde shows which pixels are known, so that sampling can
+    reveal the others, and their likelihood is known."""
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name", f"{cls.__module__}:{cls.__qualname__}")
-        CORRUPTIONS[cls.name] = cls
+        if "<locals>" not in cls.name:  # nobody could import it again
+            CORRUPTIONS[cls.name] = cls
 
     def __init__(self, level: Level, density: Any = None) -> None:
         low, high = level if isinstance(level, tuple) else (level, level)
@@ -114,6 +118,8 @@ class Corruption:
         if not hasattr(density, "quantile") and density is not None:
             raise InputError(f"{spec.show(density)} is no density of levels: choose one of {', '.join(DENSITIES)}")
         self.density = density or self.default_density()
+        if self.ranged and self.low == 0 and isinstance(self.density, LogUniform):
+            raise InputError(f"{self.name}({spec.show(level)}, loguniform) has no lowest level: begin above 0")
 
     def __str__(self) -> str:
         level = spec.show((self.low, self.high) if self.ranged else self.low)
@@ -229,10 +235,11 @@ class Erasure(Corruption):
 
     name = "erasure"
     extra = 1
+    reveals = True
 
     def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
         order = noise.uniform((x.shape[0], *x.shape[2:])).flatten(1).argsort(1).argsort(1)
-        erased = (level.expand(len(x), 1, 1, 1).flatten(1) * order.shape[1] - 1e-4).ceil().clamp(min=1)
+        erased = (level.to(x.device).expand(len(x), 1, 1, 1).flatten(1) * order.shape[1] - 1e-4).ceil().clamp(min=1)
         return self.hide(x, (order >= erased).unflatten(1, x.shape[2:])[:, None])
 
     def hide(self, x: Tensor, keep: Tensor) -> Tensor:
@@ -331,6 +338,6 @@ def import_own(text: str) -> None:
         except Exception as error:  # it is the user's code
             raise InputError(f"cannot import {module} ({type(error).__name__}: {error}): check --corruption") from None
         finally:
-            sys.path.pop(0)
+            sys.path.remove(os.getcwd())
         if name not in CORRUPTIONS:
             raise InputError(f"{module} has no corruption {name.partition(':')[2]}: derive it from Corruption")

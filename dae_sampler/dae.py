@@ -91,8 +91,8 @@ class DenoisingAutoencoder(nn.Module):
     def loss(self, x: Tensor, level: Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
         """Loss per image, the mean over its pixels: (B,). Draws one corruption of ``x`` (B,C,H,W) at ``level`` (B,).
 
-        ``target`` is by default ``x``. Where x is a binary draw that x_tilde hides, the grey image behind it has the
-        same expected loss with less variance.
+        ``target`` is by default ``x``. Where x is a binary draw that x_tilde hides, the grey image behind it has, under
+        BCE, the same expected loss with less variance.
         """
         x_tilde = self.corruption(x, self._level(level, x), noise)
         loss = LOSSES[self.objective](self.logits(x_tilde, level), x if target is None else target)

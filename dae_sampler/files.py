@@ -63,3 +63,14 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written, before the work for it is done.
+
+    Raises:
+        InputError: naming the folder that is in the way.
+    """
+    place = next(p for p in path.absolute().parents if p.exists())
+    if not os.access(place, os.W_OK):
+        raise InputError(f"cannot write {path}: {place} is not yours to write to; choose another --out")

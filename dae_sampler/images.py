@@ -5,7 +5,6 @@ Tensors are (N,C,H,W) with C 1 or 3; uint8 0..255, or float in [0,1], which is r
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from .errors import InputError, unknown
-from .files import replacing
+from .files import check_writable, replacing
 from .noise import Noise
 
 ANIMATIONS = (".gif", ".webp")
@@ -245,10 +244,10 @@ def load_mask(mask: str, shape: tuple[int, int, int]) -> Tensor:
     }
     if mask in halves:
         halves[mask].fill_(False)
-        return keep
-    if not Path(mask).is_file():
+    elif not Path(mask).is_file():
         raise InputError(f"no mask at {mask}: give {', '.join(halves)}, or a picture that is white where to fill")
-    keep = to_tensor(read(Path(mask)), (1, height, width))[0] < 128
+    else:
+        keep = to_tensor(read(Path(mask)), (1, height, width))[0] < 128
     if keep.all():
         raise InputError(f"the mask {mask} hides nothing: make it white where to fill")
     return keep
@@ -294,9 +293,9 @@ def grid(images: Tensor, columns: int = 0) -> Image.Image:
 
 def pairs(before: Tensor, after: Tensor) -> Image.Image:
     """The first images before and after, four pairs a row; with k times as many after, a row for an image and its k."""
-    k = len(after) // len(before)
-    shown = max(1, MOST_SHOWN // k)
-    both = [to_uint8(before[:shown, None].cpu()), to_uint8(after[: shown * k].cpu()).unflatten(0, (-1, k))]
+    versions = after.unflatten(0, (len(before), -1))[:, :MOST_SHOWN]
+    k = versions.shape[1]
+    both = [to_uint8(x[: MOST_SHOWN // k].cpu()) for x in (before[:, None], versions)]
     return grid(torch.cat(both, 1).flatten(0, 1), columns=8 if k == 1 else k + 1)
 
 
@@ -339,9 +338,7 @@ class Writer:
             raise InputError(f"{n} images in one picture cannot be seen: name a folder or an .npy file with --out")
 
     def __enter__(self) -> Writer:
-        place = next(p for p in self.out.absolute().parents if p.exists())
-        if not os.access(place, os.W_OK):
-            raise InputError(f"cannot write {self.out}: {place} is not yours to write to; choose another --out")
+        check_writable(self.out)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

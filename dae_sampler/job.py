@@ -19,6 +19,7 @@ from . import __version__, checkpoint, data, images
 from .dae import DenoisingAutoencoder
 from .device import pick_device, pick_precision
 from .errors import InputError
+from .likelihood import has_bound
 from .progress import Bar, duration, show_skipped
 from .runs import Run
 from .sampling import sample
@@ -216,7 +217,7 @@ def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console
 def _report(progress: Progress, run: Run, console: Console, events: Any) -> None:
     checked, model = progress.validation, progress.average
     excess = f" = {checked.floor:.4f} floor + {checked.excess:.4f} excess" if checked.floor else ""
-    nats = f" = {checked.loss * math.prod(model.shape):.2f} nats an image" if model.corruption.extra else ""
+    nats = f" = {checked.loss * math.prod(model.shape):.2f} nats an image" if has_bound(model) else ""
     console.print(f"step {progress.step}: held-out {model.objective} {checked.loss:.4f}{excess}{nats}")
     picture = images.grid(sample(model, GRID, seed=0))
     images.save_picture(picture, run.folder / "samples" / f"{progress.step:07d}.png")

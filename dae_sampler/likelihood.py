@@ -27,11 +27,10 @@ from torch import Tensor
 from .dae import DenoisingAutoencoder
 from .errors import InputError
 from .images import binarise, to_float
-from .losses import bce
+from .losses import MEAN_SEEKING, bce
 from .noise import ImageNoise
 from .samplers import Denoiser
-
-BATCH = 250
+from .sampling import batch_size, check_shape, facts
 
 
 class Estimate(NamedTuple):
@@ -50,18 +49,19 @@ class Estimate(NamedTuple):
         return (self.values.std() / len(self.values) ** 0.5).item()
 
 
-def check_erasure(dae: DenoisingAutoencoder) -> None:
-    """Refuse a model without an order-agnostic likelihood.
-
-    Raises:
-        InputError: the model was not trained by BCE over all rates of erasure.
-    """
+def has_bound(dae: DenoisingAutoencoder) -> bool:
+    """Whether the model has an order-agnostic likelihood: trained by BCE over all rates of erasure."""
     q = dae.corruption
-    if not (q.extra and (q.low, q.high) == (0, 1) and dae.objective == "bce"):
+    return q.reveals and (q.low, q.high) == (0, 1) and dae.objective == "bce"
+
+
+def _check_bound(dae: DenoisingAutoencoder, images: Tensor) -> None:
+    if not has_bound(dae):
         raise InputError(
-            f"this model was trained by {dae.objective} under {q}, which gives no likelihood of binary images: "
-            "train one with --corruption 'erasure(0..1)'"
+            f"this model was trained by {dae.objective} under {dae.corruption}, which gives no likelihood of binary "
+            "images: train one with --corruption 'erasure(0..1)'"
         )
+    check_shape(dae, images)
 
 
 @torch.inference_mode()
@@ -83,17 +83,17 @@ def bound(
         on_images: called with the number of images after each batch of them.
 
     Raises:
-        InputError: the model has no such likelihood.
+        InputError: the model has no such likelihood, or the images are not of its shape.
     """
-    check_erasure(dae)
-    n = len(images)
+    _check_bound(dae, images)
+    n, size = len(images), batch_size(dae.shape)
     strata = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     values = []
-    for start in range(0, n, BATCH):
-        x, noise = _binary(dae, images[start : start + BATCH], start, seed)
+    for start in range(0, n, size):
+        x, noise = _binary(dae, images[start : start + size], start, seed)
         u = (strata[start : start + len(x)].to(x.device) + noise.uniform((len(x),))) / n
-        losses = [dae.loss(x, (j + u) / draws, noise).double() for j in range(draws)]
-        values.append(torch.stack(losses).mean(0).cpu() * math.prod(dae.shape))
+        losses = [dae.loss(x, (j + u) / draws, noise).cpu().double() for j in range(draws)]
+        values.append(torch.stack(losses).mean(0) * math.prod(dae.shape))
         if on_images:
             on_images(len(x))
     return Estimate(torch.cat(values))
@@ -113,11 +113,12 @@ def ensemble(
     Takes M network calls a pixel and image. Arguments and errors are those of :func:`bound`, with ``orders`` for M; the
     second estimate has the expectation that :func:`bound` has.
     """
-    check_erasure(dae)
+    _check_bound(dae, images)
     logs = []
     for i in range(len(images)):
         x, noise = _binary(dae, images[i : i + 1], i, seed)
-        logs.append(_log_p_in_orders(dae, x, noise.uniform((1, orders, *dae.shape[1:]))[0]))
+        keys = noise.uniform((1, orders, *dae.shape[1:]))[0].split(batch_size(dae.shape))
+        logs.append(torch.cat([_log_p_in_orders(dae, x, some) for some in keys]))
         if on_images:
             on_images(1)
     logs = torch.stack(logs)
@@ -128,7 +129,7 @@ def _binary(dae: DenoisingAutoencoder, images: Tensor, first: int, seed: int) ->
     """A batch of images made binary, and the noise to go on with."""
     x = to_float(images).to(dae.device)
     noise = ImageNoise(seed, first, len(x), dae.device)
-    return binarise(x, dae.info["binarise"], noise), noise
+    return binarise(x, dae.info.get("binarise") or "dynamic", noise), noise
 
 
 def _log_p_in_orders(dae: DenoisingAutoencoder, x: Tensor, keys: Tensor) -> Tensor:
@@ -138,7 +139,7 @@ def _log_p_in_orders(dae: DenoisingAutoencoder, x: Tensor, keys: Tensor) -> Tens
     log_p = torch.zeros(len(keys), dtype=torch.float64)
     for t in range(d):
         logits = dae.logits(dae.corruption.hide(x, place < t), (d - t) / d)
-        log_p -= (bce(logits, x) * (place == t)).flatten(1).sum(1).double().cpu()
+        log_p -= (bce(logits, x) * (place == t)).flatten(1).sum(1).cpu().double()
     return log_p
 
 
@@ -157,13 +158,13 @@ def flow(
 ) -> Estimate:
     """-log p(x) of 8-bit images under the probability flow, in nats, uniformly dequantised: at most that of the model.
 
-    The images (v + u)/256, u uniform, are followed up to the highest sigma by Heun's method; the density there is taken
-    as N(1/2, sigma^2). An upper bound on the discrete -log P(v) in expectation over u.
+    The images (v + u - 1/2)/255, u uniform, are followed up to the highest sigma by Heun's method; the density there is
+    taken as N(1/2, sigma^2). An upper bound on the discrete -log P(v) in expectation over u.
 
     Args:
         dae: a model of a range of Gaussian levels that begins at 1/512 or below.
         images: (N,C,H,W), uint8.
-        steps: levels from lowest to highest; two network calls each.
+        steps: levels from lowest to highest, 2 or more; two network calls each.
         probes: random directions an image for Hutchinson's estimate of the trace; 0 takes the exact trace, d calls.
         seed: seed of u and of the probes; image i is a function of (seed, i).
         on_images: called with the number of images after each batch of them.
@@ -172,6 +173,9 @@ def flow(
         InputError: the model does not go that low, or the images are not 8-bit.
     """
     q = dae.corruption
+    check_shape(dae, images)
+    if getattr(dae, "objective", "bce") not in MEAN_SEEKING or facts(dae).get("binarise"):
+        raise InputError("a likelihood of grey images needs a model that was trained on them by bce or mse")
     if not (q.is_gaussian and q.ranged and q.low <= SMALLEST_STEP):
         raise InputError(
             f"this model has {q}: a likelihood of grey images needs Gaussian noise from 1/512 on: "
@@ -179,12 +183,12 @@ def flow(
         )
     if images.dtype != torch.uint8:
         raise InputError("a likelihood in bits is one of 8-bit images: convert them to uint8")
-    values = []
-    for start in range(0, len(images), BATCH):
-        v = images[start : start + BATCH].to(dae.device)
+    values, size = [], batch_size(dae.shape)
+    for start in range(0, len(images), size):
+        v = images[start : start + size].to(dae.device)
         noise = ImageNoise(seed, start, len(v), dae.device)
-        x = (v + noise.uniform(v.shape)) / 256
-        values.append(x[0].numel() * math.log(256) - log_density(dae, x, noise, steps, probes).cpu())
+        x = (v + noise.uniform(v.shape) - 0.5) / 255
+        values.append(x[0].numel() * math.log(255) - log_density(dae, x, noise, steps, probes))
         if on_images:
             on_images(len(v))
     return Estimate(torch.cat(values))
@@ -198,7 +202,7 @@ def log_density(dae: Denoiser, x: Tensor, noise: ImageNoise, steps: int = 50, pr
     else:
         directions = list((d**0.5 * torch.eye(d, device=x.device)).view(d, 1, *x.shape[1:]))
     levels = dae.corruption.levels(steps)[:-1].flip(0).double().tolist()
-    change = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    change = torch.zeros(len(x), dtype=torch.float64)
     slope, divergence = _flow(dae, x, levels[0], directions)
     for sigma, following in itertools.pairwise(levels):
         ahead = x + (following - sigma) * slope
@@ -207,8 +211,8 @@ def log_density(dae: Denoiser, x: Tensor, noise: ImageNoise, steps: int = 50, pr
         change += math.log(following / sigma) * (divergence + divergence_ahead) / 2
         slope, divergence = _flow(dae, x, following, directions)
     top = levels[-1]
-    prior = -0.5 * ((x.double() - 0.5) / top).square().flatten(1).sum(1) - d * math.log(top * (2 * math.pi) ** 0.5)
-    return prior + change
+    squares = ((x.cpu().double() - 0.5) / top).square().flatten(1).sum(1)
+    return change - squares / 2 - d * math.log(top * (2 * math.pi) ** 0.5)
 
 
 def _flow(dae: Denoiser, x: Tensor, sigma: float, directions: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -216,8 +220,8 @@ def _flow(dae: Denoiser, x: Tensor, sigma: float, directions: list[Tensor]) -> t
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         r = dae(x, sigma)
-        trace = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        trace = torch.zeros(len(x), dtype=torch.float64)
         for v in directions:
             (along,) = torch.autograd.grad(r, x, v.expand_as(r), retain_graph=True)
-            trace += (along * v).flatten(1).sum(1).double() / len(directions)
+            trace += (along * v).flatten(1).sum(1).cpu().double() / len(directions)
     return ((x - r) / sigma).detach(), x[0].numel() - trace

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .files import replacing
+from .files import check_writable, replacing
 from .samplers import Denoiser
 
 if TYPE_CHECKING:
@@ -20,32 +20,41 @@ if TYPE_CHECKING:
 MARGIN = 0.15
 
 
-def _figure(columns: int = 1, rows: int = 1, size: float = 3.4) -> tuple[Figure, Any]:
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def check(path: Path) -> None:
+    """Refuse what :func:`save` cannot do, before the work for it is done.
+
+    Raises:
+        InputError: matplotlib is not there, or the format or the place of the figure is not one to write.
+    """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib  # noqa: F401
     except ImportError:
         raise InputError("figures need the extra: pip install 'dae-sampler[evaluate]'") from None
-    figure = Figure(figsize=(size * columns, size * rows), layout="constrained")  # no pyplot: no global state
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"cannot write the figure {path}: name it with {', '.join(FORMATS)}")
+    check_writable(path)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of ``path``'s extension.
-
-    Raises:
-        InputError: matplotlib does not write that format.
-    """
+    """Write a figure in the format of ``path``'s extension."""
     with replacing(path) as temporary:
-        try:
-            figure.savefig(temporary, dpi=110)
-        except ValueError:
-            raise InputError(f"cannot write a figure as {path.suffix or 'that'}: use .png, .svg or .pdf") from None
+        figure.savefig(temporary, dpi=110)
+
+
+def _panels(columns: int) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4 * columns, 3.4), layout="constrained")  # no pyplot: no global state
+    return figure, figure.subplots(1, columns)
 
 
 @torch.inference_mode()
 def fields(density: Density, dae: Denoiser, sigma: float, paths: Tensor) -> Figure:
     """A density in the plane, smoothed, with the true field r - x, the learned one, and ``paths`` (steps+1, N, 2)."""
-    figure, ((left, middle, right),) = _figure(3)
+    figure, (left, middle, right) = _panels(3)
     fine = torch.linspace(-MARGIN, 1 + MARGIN, 161, dtype=torch.float64)
     coarse = torch.linspace(-MARGIN, 1 + MARGIN, 22, dtype=torch.float64)
     shade = density.log_p(torch.cartesian_prod(fine, fine), sigma).exp().view(161, 161).T
@@ -54,12 +63,12 @@ def fields(density: Density, dae: Denoiser, sigma: float, paths: Tensor) -> Figu
     learned = dae(x.float().view(-1, *dae.shape), sigma).flatten(1) - x
     titles = r"true $\sigma^2\nabla\log p_\sigma(x)$", "learned $r(x) - x$", r"$x \leftarrow r(x)$"
     for axes, title in zip((left, middle, right), titles, strict=True):
-        axes.imshow(shade, origin="lower", extent=[-MARGIN, 1 + MARGIN] * 2, cmap="Blues", aspect="equal")
+        axes.imshow(shade.numpy(), origin="lower", extent=[-MARGIN, 1 + MARGIN] * 2, cmap="Blues", aspect="equal")
         axes.set(title=rf"{title}, $\sigma$ = {sigma:g}", xticks=[0, 1], yticks=[0, 1])
     for axes, field in ((left, truth), (middle, learned)):
-        axes.quiver(*x.T, *field.T, angles="xy", scale_units="xy", scale=1.5, width=0.004)
+        axes.quiver(*x.T.numpy(), *field.T.numpy(), angles="xy", scale_units="xy", scale=1.5, width=0.004)
     for path in paths.permute(1, 0, 2):
-        right.plot(*path.T, color="black", linewidth=0.7, alpha=0.6)
-        right.plot(*path[-1], "o", color="tab:red", markersize=3)
+        right.plot(*path.T.numpy(), color="black", linewidth=0.7, alpha=0.6)
+        right.plot(*path[-1].tolist(), "o", color="tab:red", markersize=3)
     right.set(xlim=(-MARGIN, 1 + MARGIN), ylim=(-MARGIN, 1 + MARGIN))
     return figure

@@ -40,7 +40,7 @@ class State(NamedTuple):
     """Where a sampler stands after a step."""
 
     x: Tensor
-    """The iterate, all that the network sees: (B,C,H,W), for an erasure with its mask (B,C+1,H,W)."""
+    """The iterate: (B,C,H,W), while pixels are revealed with the mask of the known ones (B,C+1,H,W)."""
     x_hat: Tensor
     """The last reconstruction r(x, level), (B,C,H,W) in (0,1): what the sample would be if sampling ended here."""
     level: float
@@ -163,11 +163,11 @@ def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, resampl
         resample: take each step this often, with the noise of sigma added back between: lets the rest of an image come
             to terms with pixels that are held (RePaint: Lugmayr et al. 2022).
     """
-    if resample < 1:
-        raise InputError(f"resample must be 1 or more, got {resample:g}")
+    if resample not in range(1, 1001):
+        raise InputError(f"resample must be a whole number from 1 to 1000, got {resample:g}")
     for sigma, following in itertools.pairwise(levels.tolist()):
         ratio = (following / sigma) ** 2
-        for again in reversed(range(int(resample) if following > 0 else 1)):
+        for again in reversed(range(resample if following > 0 else 1)):
             x_hat = dae(x, sigma)
             x = x_hat + ratio * (x - x_hat)
             if following > 0:
@@ -191,13 +191,13 @@ def reveal(
     if not temperature > 0:
         raise InputError(f"temperature must be above 0, got {temperature:g}")
     keep = x[:, -1:]
-    # a random order of the erased pixels, as the fraction of them that comes later; kept pixels come first of all
+    erased = (1 - keep).sum((2, 3), keepdim=True)
+    # a random order of the erased pixels, the last to be revealed at 0; known pixels come before all of them
     order = (noise.uniform(keep.shape) + 2 * keep).flatten(2).argsort(2).argsort(2).view_as(keep)
-    later = order / (1 - keep).sum((2, 3), keepdim=True)
     image = probabilities = x[:, :-1]
     for following in levels[1:].tolist():
         x_hat = dae(x, 1 - keep.mean((1, 2, 3)))
-        now = (later >= following / levels[0].item()) & (keep == 0)
+        now = (order >= (erased * following / max(levels[0].item(), 1e-9)).round()) & (keep == 0)
         r = torch.sigmoid(torch.logit(x_hat) / temperature)
         image = torch.where(now, binarise(r, "dynamic", noise), image)
         probabilities = torch.where(now, r, probabilities)

@@ -33,7 +33,7 @@ def fitting(q: Corruption) -> tuple[str, ...]:
     """The samplers that go with a corruption, the usual one first."""
     if q.ranged and q.is_gaussian:
         return ("ancestral", "dpm", "heun", "euler", "langevin", "walk", "iterate")
-    if q.extra:
+    if q.reveals:
         return ("reveal", "walk") if q.ranged else ("walk",)
     return ("walk", "iterate")
 
@@ -49,8 +49,9 @@ def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None) 
     Raises:
         InputError: the sampler is unknown, does not go with the model's corruption, or does not take its options.
     """
-    names, best = fitting(dae.corruption), facts(dae).get("sampler", {})
-    part = spec.parse_one(sampler or best.get("name") or names[0])
+    names, best = fitting(dae.corruption), facts(dae).get("sampler", {"name": ""})
+    usual = spec.parse_one(best["name"] or names[0])
+    part = spec.parse_one(sampler) if sampler else usual
     if part.name not in SAMPLERS:
         raise unknown("sampler", part.name, SAMPLERS)
     if part.name not in names:
@@ -61,7 +62,7 @@ def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None) 
             form = f"{part.name}({', '.join(f'{k}=NUMBER' for k in taken)})" if taken else part.name
             raise InputError(f"{part.name} takes no {name}: write {form}")
     if steps is None:
-        steps = best["steps"] if best.get("name") == part.name else USUAL_STEPS[part.name]
+        steps = best["steps"] if best["name"] and part.name == usual.name else USUAL_STEPS[part.name]
     if steps < 1:
         raise InputError(f"steps must be 1 or more, got {steps}")
     return str(part), steps
@@ -69,19 +70,22 @@ def choose(dae: Denoiser, sampler: str | None = None, steps: int | None = None) 
 
 def choose_restorer(dae: Denoiser, sampler: str | None = None, steps: int | None = None) -> tuple[str, int]:
     """:func:`choose` for :func:`denoise`: a model of one level restores by r(x), once, if nothing else is asked for."""
-    if dae.corruption.extra:
+    if dae.corruption.reveals:
         raise InputError(f"{dae.corruption} shows which pixels are damaged: give a mask to inpaint instead")
     if sampler is None and not dae.corruption.ranged:
-        sampler, steps = "iterate", steps or 1
+        sampler, steps = "iterate", 1 if steps is None else steps
     return choose(dae, sampler, steps)
 
 
 def choose_painter(dae: Denoiser, sampler: str | None = None, steps: int | None = None) -> tuple[str, int]:
     """:func:`choose` for :func:`inpaint`: ancestral sampling comes to terms with known pixels by resampling."""
     q = dae.corruption
-    if not (q.ranged and (q.extra or q.is_gaussian)):
+    if not (q.ranged and (q.reveals or q.is_gaussian)):
         raise InputError(f"this model has {q}: inpainting needs erasure, or Gaussian noise, over a range of levels")
-    return choose(dae, sampler or ("reveal" if q.extra else "ancestral(resample=4)"), steps)
+    sampler, steps = choose(dae, sampler or ("reveal" if q.reveals else "ancestral(resample=4)"), steps)
+    if q.reveals and not sampler.startswith("reveal"):
+        raise InputError(f"{sampler} forgets which pixels are known: inpaint with reveal")
+    return sampler, steps
 
 
 def facts(dae: Denoiser) -> dict[str, Any]:
@@ -242,7 +246,7 @@ def inpaint(
     Raises:
         InputError: an argument is out of its range, or the model cannot inpaint.
     """
-    _check_shape(dae, images)
+    check_shape(dae, images)
     if keep.shape not in (images.shape[2:], (len(images), 1, *images.shape[2:])):
         raise InputError(
             f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: give one of their size"
@@ -256,12 +260,13 @@ def inpaint(
         noise = ImageNoise(seed, start, len(known), dae.device)
         if how := facts(dae).get("binarise"):
             known = binarise(known, how, noise)
-        if q.extra:
+        if q.reveals:
             denoiser, x = dae, q.hide(known, held)
         else:
             denoiser, x = Held(dae, known, held), q.prior(len(known), dae.shape, noise)
             x = torch.where(held, q(known, torch.tensor(q.high), noise), x)
-        batches.append(_run(sampler, denoiser, x, q.levels(steps), noise, on_step))
+        filled = _run(sampler, denoiser, x, q.levels(steps), noise, on_step)
+        batches.append(torch.where(held.cpu(), known.cpu(), filled))
     return torch.cat(batches)
 
 
@@ -275,7 +280,7 @@ def _from_images(
     on_step: Callable[[State], None] | None,
     corrupt: bool,
 ) -> Tensor:
-    _check_shape(dae, images)
+    check_shape(dae, images)
     q, level = dae.corruption, start_level(dae, level)
     plain = sampler.startswith("iterate")
     levels = torch.full((steps + 1,), level) if plain else q.levels(steps, level)
@@ -283,15 +288,20 @@ def _from_images(
     for start in range(0, len(images), size):
         x = to_float(images[start : start + size]).to(dae.device)
         noise = ImageNoise(seed, start, len(x), dae.device)
-        if how := facts(dae).get("binarise"):
-            x = binarise(x, how, noise)
         if corrupt:
+            if how := facts(dae).get("binarise"):
+                x = binarise(x, how, noise)
             x = q(x, torch.tensor(level, device=x.device), noise)
         batches.append(_run(sampler, dae, x, levels, noise, on_step))
     return torch.cat(batches)
 
 
-def _check_shape(dae: Denoiser, images: Tensor) -> None:
+def check_shape(dae: Denoiser, images: Tensor) -> None:
+    """Refuse images that are not of the model's shape.
+
+    Raises:
+        InputError: naming both shapes.
+    """
     if images.ndim != 4 or tuple(images.shape[1:]) != tuple(dae.shape):
         wanted, got = "x".join(map(str, dae.shape)), "x".join(map(str, images.shape))
         raise InputError(f"the images are {got}, the model takes (N,{wanted.replace('x', ',')}): convert them first")

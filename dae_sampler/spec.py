@@ -11,6 +11,7 @@ evaluated or imported, so a text from an untrusted file can do no more than fail
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,4 +141,8 @@ class _Parser:
     def number(self) -> int | float:
         sign = -1 if self.accept("-") else 1
         token = self.expect(1, "a number")
-        return sign * (int(token) if token.isdigit() and len(token) < 16 else float(token))
+        value = int(token) if token.isdigit() and len(token) < 16 else float(token)
+        if not math.isfinite(value):
+            self.position -= 1
+            raise self.fail("a number that is not so large")
+        return sign * value

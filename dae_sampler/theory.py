@@ -98,11 +98,17 @@ class Gaussians(Density):
         return torch.cat([x[~outside], self.sample(int(outside.sum()), generator)]) if outside.any() else x
 
     def log_p(self, x: Tensor, sigma: float) -> Tensor:
+        return self._log_parts(x, sigma).logsumexp(1)
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        weights = self._log_parts(x, sigma).softmax(1) / (self.variances + sigma**2)
+        return weights @ self.means - weights.sum(1, keepdim=True) * x
+
+    def _log_parts(self, x: Tensor, sigma: float) -> Tensor:
+        """Log of each Gaussian's share of p_sigma, (N,K)."""
         variances = self.variances + sigma**2
-        squares = (x[:, None] - self.means).square().sum(2)
-        return torch.logsumexp(
-            self.weights.log() - squares / (2 * variances) - self.dim / 2 * (2 * math.pi * variances).log(), 1
-        )
+        normalisers = self.dim / 2 * (2 * math.pi * variances).log()
+        return self.weights.log() - torch.cdist(x, self.means).square() / (2 * variances) - normalisers
 
 
 class Points(Gaussians):
@@ -110,6 +116,9 @@ class Points(Gaussians):
 
     def __init__(self, points: Tensor) -> None:
         super().__init__(points, torch.zeros(len(points)))
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.means[torch.randint(len(self.means), (n,), generator=generator)]
 
 
 def boxes() -> Boxes:
@@ -129,11 +138,10 @@ NAMED: dict[str, Callable[[], Density]] = {"boxes": boxes, "gaussians": gaussian
 
 
 class Exact:
-    """The exact denoiser of a density: it can take a model's place in every sampler. Images are (N,1,1,d)."""
+    """The exact denoiser of a density, shown as images of ``shape``: it can take a model's place in every sampler."""
 
-    def __init__(self, density: Density, corruption: Gaussian) -> None:
-        self.density, self.corruption = density, corruption
-        self.shape, self.device = (1, 1, density.dim), torch.device("cpu")
+    def __init__(self, density: Density, corruption: Gaussian, shape: tuple[int, int, int]) -> None:
+        self.density, self.corruption, self.shape, self.device = density, corruption, shape, torch.device("cpu")
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         sigma = float(torch.as_tensor(level).flatten()[0])

@@ -20,7 +20,7 @@ from . import checkpoint
 from .dae import DenoisingAutoencoder
 from .errors import InputError, unknown
 from .images import BINARISE, binarise, to_float
-from .losses import entropy
+from .losses import MEAN_SEEKING, entropy
 from .noise import Noise, StepNoise, batch_indices
 from .runs import Run
 
@@ -147,10 +147,9 @@ def fit(
         InputError: images and model do not fit, or the loss is no longer finite.
     """
     recipe = recipe or Recipe()
-    if dae.corruption.extra and not recipe.binarise:
+    if dae.corruption.reveals and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")
-    if recipe.binarise:
-        dae.info["binarise"] = recipe.binarise
+    dae.info["binarise"] = recipe.binarise
     training, held_out = _split(images, recipe, dae.shape)
     state = TrainingState(dae, recipe, len(images))
     if run and (saved := run.load_state()):
@@ -332,8 +331,9 @@ def _loss(dae: DenoisingAutoencoder, x: Tensor, level: Tensor, noise: Noise, how
     if how is None:
         return dae.loss(x, level, noise)
     drawn = binarise(x, how, noise)
-    hidden = how == "dynamic" and dae.corruption.extra  # what is drawn there is seen by nobody: hold r against its mean
-    return dae.loss(drawn, level, noise, target=x if hidden else drawn)
+    # a draw that the network does not see may as well be its mean, under a loss that seeks means
+    unseen = how == "dynamic" and dae.corruption.reveals and dae.objective in MEAN_SEEKING
+    return dae.loss(drawn, level, noise, target=x if unseen else drawn)
 
 
 @torch.inference_mode()

@@ -31,7 +31,8 @@ ROUNDING = 1e-9
 
 
 DRAWS = 1 << 18
-"""Training images drawn from a density."""
+"""Training images drawn from a density, if that is not more than ``VALUES`` numbers."""
+VALUES = 1 << 26
 BATCH = 1024
 
 
@@ -156,7 +157,7 @@ def density(name: str, points: int, root: Path | None) -> tuple[Density, tuple[i
     """
     if name in NAMED:
         return NAMED[name](), (1, 1, NAMED[name]().dim)
-    if not Path(name).exists() and name not in data.NAMED:
+    if not name or (not Path(name).exists() and name not in data.NAMED):
         raise unknown("density", name, [*NAMED, *data.NAMED])
     images = to_float(data.load(name, root=root).images[:points])
     return Points(images.flatten(1)), tuple(images.shape[1:])
@@ -182,9 +183,11 @@ def verify(
         seed: of the draws, the weights and the noise.
         on_step: called after each training step.
     """
-    x = truth.sample(DRAWS, torch.Generator().manual_seed(seed)).float().view(-1, *shape)
-    low, high = 0.8 * min(sigmas), 1.25 * max(sigmas)
-    corruption = f"gaussian({low!r}..{high!r}, lognormal({math.log(low) + 0.6!r}, 0.8))"
+    draws = min(DRAWS, VALUES // truth.dim)
+    x = truth.sample(draws, torch.Generator().manual_seed(seed)).float().view(-1, *shape)
+    low, high = 0.7 * min(sigmas), 1.25 * max(sigmas)  # a margin, and most of the training at low sigma, the hardest
+    width = math.log(high / low) / 4
+    corruption = f"gaussian({low!r}..{high!r}, lognormal({math.log(low) + width!r}, {width!r}))"
     recipe = Recipe(steps=steps, batch=BATCH, every=steps, seed=seed)
     models = {}
     for loss in ("bce", "mse"):
@@ -193,8 +196,7 @@ def verify(
         models[loss] = fit(dae, x, recipe, on_progress=lambda progress: on_step and on_step())
     middle = sigmas[len(sigmas) // 2]
     start = x[:500].flatten(1) + middle * torch.randn(500, truth.dim, generator=torch.Generator().manual_seed(seed))
-    exact = Exact(truth, models["bce"].corruption)
-    exact.shape = shape
+    exact = Exact(truth, models["bce"].corruption, shape)
     climbs = {loss: climb(dae, truth, start, middle) for loss, dae in models.items()}
     climbs["exact"] = climb(exact, truth, start.double(), middle)
     smooth = isinstance(truth, Gaussians) and truth.variances.min() > 0

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dae_sampler import DenoisingAutoencoder, Recipe, __version__, cli, images, save
 
-COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "inpaint", "evaluate", "likelihood", "info"]
+COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "inpaint", "evaluate", "likelihood", "verify", "info"]
 
 
 def run(*arguments, cwd=None, code=0):
@@ -206,6 +206,14 @@ def test_own_corruption_trains_and_refines_when_it_is_named_again(tmp_path, pict
     assert len(list((tmp_path / "out").iterdir())) == len(list(pictures.iterdir()))
 
 
+def test_verify_reports_what_it_found_and_draws_it(command, tmp_path):
+    out = tmp_path / "v.png"
+    found = json.loads(command("verify", "--steps", 20, "--sigma", 0.5, "--net", "dense(32)", "--out", out, "--json"))
+    assert {"relative_error", "cosine"} <= set(found["bce"][0])
+    assert found["climb"]["exact"]["reaching"] == 1
+    assert out.is_file()
+
+
 BAD = [
     ([], "Missing|Usage"),
     (["trian"], "train"),
@@ -244,6 +252,12 @@ BAD = [
     (["train", "digits", "--corruption", "nowhere:Fade(0.1)"], "cannot import nowhere"),
     (["train", "digits", "--binarise", "sometimes"], "unknown binarisation"),
     (["inpaint", "MODEL", ".", "--mask", "middle"], "no mask"),
+    (["corrupt", "erasure(0.5)", "."], "inpaint"),
+    (["verify", "--density", "circles"], "unknown density"),
+    (["verify", "--sigma", "0"], "sigma"),
+    (["verify", "--out", "figure"], "name it with"),
+    (["likelihood", "MODEL", "--orders", "2"], "leave it out"),
+    (["sample", "MODEL", "--sampler", "heun(churn=1e999)"], "\\^"),
     (["likelihood", "MODEL", "--data", "digits"], "1/512"),
 ]
 

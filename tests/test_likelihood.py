@@ -68,7 +68,7 @@ def test_ensemble_is_a_distribution_tighter_than_the_bound(p):
 
 def test_likelihood_does_not_depend_on_the_batch(p, monkeypatch):
     whole = bound(Table(p), EVERY[:50], draws=2, seed=3).values
-    monkeypatch.setattr("dae_sampler.likelihood.BATCH", 7)
+    monkeypatch.setattr("dae_sampler.likelihood.batch_size", lambda shape: 7)
     torch.testing.assert_close(bound(Table(p), EVERY[:50], draws=2, seed=3).values, whole)
 
 
@@ -91,8 +91,8 @@ def test_flow_gives_the_density_of_a_gaussian(probes):
 
 def test_flow_of_8_bit_images_is_the_density_in_grey_levels():
     dae = GaussianData(mean=0.5, variance=0.01, corruption="gaussian(0.001..100)")
-    v = (256 * (0.5 + 0.1 * torch.randn(500, *dae.shape, generator=torch.Generator().manual_seed(0)))).byte()
-    entropy = math.log(256 * 0.1 * (2 * math.pi * math.e) ** 0.5)
+    v = (255 * (0.5 + 0.1 * torch.randn(500, *dae.shape, generator=torch.Generator().manual_seed(0)))).round().byte()
+    entropy = math.log(255 * 0.1 * (2 * math.pi * math.e) ** 0.5)
     assert flow(dae, v, steps=60).mean / v[0].numel() == pytest.approx(entropy, abs=0.02)
 
 
@@ -109,3 +109,20 @@ def test_order_of_draws_is_uniform_over_sets_of_each_size():
     kept = x_tilde[:, 1].flatten(1)
     assert (kept.sum(1) == 1).all()
     torch.testing.assert_close(kept.mean(0), torch.full((3,), 1 / 3), atol=0.015, rtol=0)
+
+
+def test_images_of_another_shape_are_refused():
+    dae = DenoisingAutoencoder("unet(width=8)", "erasure(0..1)", (1, 8, 8))
+    for x in (torch.zeros(2, 1, 16, 16), torch.zeros(2, 3, 8, 8)):
+        with pytest.raises(InputError, match="the model takes"):
+            bound(dae, x)
+
+
+def test_an_untrained_model_counts_each_binary_pixel_as_a_coin():
+    dae = DenoisingAutoencoder("dense(4)", "erasure(0..1)", (3, 2, 2))
+    with torch.no_grad():
+        for weight in dae.parameters():
+            weight.zero_()
+    x = torch.rand(5, 3, 2, 2)
+    torch.testing.assert_close(bound(dae, x).values, torch.full((5,), 12 * math.log(2)).double())
+    torch.testing.assert_close(ensemble(dae, x, orders=2)[0].values, torch.full((5,), 12 * math.log(2)).double())

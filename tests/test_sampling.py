@@ -115,3 +115,45 @@ def test_training_under_erasure_learns_the_distribution():
     assert dae(known, 0.5)[0, 0, 0, 1] > 0.95
     assert dae(torch.zeros(1, 2, 1, 2), 1.0).flatten().tolist() == pytest.approx([0.5, 0.5], abs=0.1)
     assert dae.info["binarise"] == "dynamic"
+
+
+def test_denoise_leaves_grey_values_alone_and_refine_makes_them_binary():
+    dae = GaussianData()
+    x = torch.full((4, 1, 4, 4), 0.3)
+    plain = sampling.denoise(dae, x, level=0.5, steps=1, sampler="euler")
+    dae.info = {"binarise": "threshold"}
+    torch.testing.assert_close(sampling.denoise(dae, x, level=0.5, steps=1, sampler="euler"), plain)
+    dark = sampling.refine(dae, x, level=0.5, steps=5)
+    torch.testing.assert_close(dark, sampling.refine(dae, 0 * x, level=0.5, steps=5))
+
+
+def test_one_pixel_a_step_is_one_pixel_a_step():
+    class Half(Ring):
+        shape = (1, 28, 28)
+
+        def __call__(self, x_tilde, level):
+            return torch.full_like(x_tilde[:, :1], 0.5)
+
+    revealed = []
+    sampling.sample(Half(), 2, steps=784, on_step=lambda state: revealed.append(state.x[:, 1:].sum((1, 2, 3)).tolist()))
+    assert revealed == [[k, k] for k in range(1, 785)]
+
+
+@pytest.mark.parametrize("sampler", ["walk", "walk(draw=1)"])
+def test_inpainting_by_a_sampler_that_forgets_the_mask_is_refused(sampler):
+    with pytest.raises(InputError, match="forgets"):
+        sampling.inpaint(Ring(), torch.ones(1, 1, 1, 4), torch.ones(1, 4), sampler=sampler)
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpm", "langevin", "walk", "iterate(eta=0.1)"])
+def test_known_pixels_end_as_they_were_given(sampler):
+    x, keep = torch.rand(3, 1, 4, 4), torch.rand(4, 4) > 0.5
+    filled = sampling.inpaint(GaussianData(), x, keep, sampler=sampler, steps=4)
+    assert torch.equal(filled[..., keep], x[..., keep])
+
+
+def test_best_sampler_of_a_checkpoint_keeps_its_steps():
+    dae = GaussianData()
+    dae.info = {"sampler": {"name": "heun(churn=0.1)", "steps": 9}}
+    assert sampling.choose(dae) == ("heun(churn=0.1)", 9)
+    assert sampling.choose(dae, "dpm") == ("dpm", 20)

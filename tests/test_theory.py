@@ -69,7 +69,7 @@ def test_score_of_one_gaussian_shrinks_as_it_is_smoothed():
 @pytest.mark.parametrize("eta", [0.5, 1.0, 1.9])
 def test_every_exact_step_climbs_by_the_bound(name, eta):
     density = NAMED[name]()
-    exact = Exact(density, parse("gaussian(0.01..1)"))
+    exact = Exact(density, parse("gaussian(0.01..1)"), (1, 1, 2))
     start = torch.rand(200, 2, generator=generator(), dtype=torch.float64)
     for sigma in (0.05, 0.2):
         found = climb(exact, density, start, sigma, eta=eta)
@@ -79,7 +79,7 @@ def test_every_exact_step_climbs_by_the_bound(name, eta):
 
 def test_iteration_ends_where_the_score_is_zero():
     density = NAMED["gaussians"]()
-    exact = Exact(density, parse("gaussian(0.01..1)"))
+    exact = Exact(density, parse("gaussian(0.01..1)"), (1, 1, 2))
     end = climb(exact, density, density.sample(20, generator()), 0.05, steps=500).paths[-1]
     assert density.score(end, 0.05).abs().max() < 1e-3
 
@@ -98,7 +98,7 @@ def test_a_dae_trained_by_bce_points_up_the_density():
 
 def test_agreement_of_the_truth_with_itself_is_perfect():
     density = NAMED["gaussians"]()
-    found = agreement(Exact(density, parse("gaussian(0.01..1)")), density, 0.1, n=2000)
+    found = agreement(Exact(density, parse("gaussian(0.01..1)"), (1, 1, 2)), density, 0.1, n=2000)
     assert found.relative_error < 1e-5
     assert found.cosine == pytest.approx(1, abs=1e-9)
     assert math.isfinite(found.cosine_interval)

@@ -23,7 +23,7 @@ class Dense(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], conditional: bool, extra: int = 0, *widths: int, embedding: int = 64
+        self, shape: tuple[int, int, int], conditional: bool, extra: int, *widths: int, embedding: int = 64
     ) -> None:
         super().__init__()
         widths = widths or (512, 128, 32, 128, 512)

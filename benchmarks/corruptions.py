@@ -1,0 +1,135 @@
+"""The measured parts of docs/corruptions.md and docs/likelihood.md.
+
+python benchmarks/corruptions.py generate|reveal|complete|likelihood --data-root DATA
+"""
+
+import time
+from typing import Annotated
+
+import torch
+import typer
+from judge import Judge
+from page import DOCS, fill
+from torchvision.datasets import MNIST
+
+from dae_sampler import DenoisingAutoencoder, Recipe, fit, likelihood, load, sampling
+from dae_sampler.images import grid, load_mask, pairs, save_picture, to_float
+
+PAGE, PICTURES = DOCS / "corruptions.md", DOCS / "corruptions"
+LIKELIHOOD = DOCS / "likelihood.md"
+DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
+app = typer.Typer(add_completion=False)
+
+
+def trained(corruption: str, x: torch.Tensor, steps: int) -> DenoisingAutoencoder:
+    """The default network under a corruption."""
+    torch.manual_seed(0)
+    dae = DenoisingAutoencoder("unet", corruption, (1, 28, 28))
+    dae.precision = load("mnist").precision
+    return fit(dae, x, Recipe(steps=steps, every=steps))
+
+
+@app.command()
+def generate(data_root: DataRoot, steps: int = 3000, n: int = 2000) -> None:
+    """What each corruption generates."""
+    PICTURES.mkdir(exist_ok=True)
+    began, grey, binary = time.monotonic(), Judge(data_root), Judge(data_root, binary=True)
+    models = {
+        "gaussian(0.02..20, lognormal(-0.5, 1.2))": ["ancestral"],
+        "erasure(0..1)": ["reveal", "reveal(means=1)"],
+        "salt-pepper(0..1)": ["walk(draw=1)", "walk"],
+        "masking(0..1)": ["walk(draw=1)", "walk"],
+        "salt-pepper(0.5)": ["walk(draw=1)", "walk"],
+        "masking(0.5)": ["walk(draw=1)", "walk"],
+        "masking(0.25)+gaussian(0.02..20, lognormal(-0.5, 1.2))": ["walk"],
+    }
+    rows, shown = [], []
+    for corruption, samplers in models.items():
+        dae = trained(corruption, grey.train, steps)
+        for sampler in samplers:
+            x = sampling.sample(dae, n, sampler=sampler, steps=98 if "reveal" in sampler else 50)
+            is_binary = sampler == "reveal" or "draw" in sampler
+            judge = binary if is_binary else grey
+            frechet, precision, recall, *_ = judge.scores(x)
+            kind = "binary" if is_binary else "grey"
+            rows.append(
+                [f"`{corruption}`", f"`{sampler}`", kind, f"{frechet:.0f}", f"{precision:.2f}", f"{recall:.2f}"]
+            )
+            shown.append(x[:16])
+            print(rows[-1], flush=True)
+    for kind, judge in (("grey", grey), ("binary", binary)):
+        frechet, precision, recall, *_ = judge.scores(judge.train[torch.randperm(60_000)[:n]])
+        rows.append(["training images", "", kind, f"{frechet:.0f}", f"{precision:.2f}", f"{recall:.2f}"])
+    save_picture(grid(torch.cat(shown), columns=16), PICTURES / "generate.png")
+    header = ["corruption", "sampler", "images", "Fréchet", "precision", "recall"]
+    fill(PAGE, "generate", header, rows, time.monotonic() - began)
+
+
+@app.command()
+def reveal(data_root: DataRoot, n: int = 2000) -> None:
+    """Quality against the number of network calls, and temperature."""
+    began, judge, dae = time.monotonic(), Judge(data_root, binary=True), load("mnist-erasure")
+    rows, shown = [], []
+    cases = [("reveal", steps) for steps in (7, 14, 28, 49, 98, 196, 392)]
+    for sampler, steps in [*cases, ("reveal(temperature=0.9)", 196), ("reveal(temperature=0.8)", 196)]:
+        x = sampling.sample(dae, n, sampler=sampler, steps=steps)
+        frechet, precision, recall, *_ = judge.scores(x)
+        rows.append([f"`{sampler}`", steps, f"{frechet:.1f}", f"{precision:.3f}", f"{recall:.3f}"])
+        shown.append(x[:16])
+        print(rows[-1], flush=True)
+    frechet, precision, recall, *_ = judge.scores(judge.train[torch.randperm(60_000)[:n]])
+    rows.append(["training images, binarised", "", f"{frechet:.1f}", f"{precision:.3f}", f"{recall:.3f}"])
+    save_picture(grid(torch.cat(shown), columns=16), PICTURES / "reveal.png")
+    fill(LIKELIHOOD, "reveal", ["sampler", "steps", "Fréchet", "precision", "recall"], rows, time.monotonic() - began)
+
+
+@app.command()
+def complete(data_root: DataRoot, n: int = 1000) -> None:
+    """Halves of test digits filled in: is it the true digit?"""
+    began, judge = time.monotonic(), Judge(data_root)
+    x, labels = judge.test[:n], MNIST(data_root, train=False).targets[:n]
+    mean = to_float(judge.train).mean(0)
+    rows, pictures = [["whole", *4 * [f"{judge.accuracy(x, labels):.3f}"]]], []
+    for half in ("right", "left", "top", "bottom"):
+        keep = load_mask(half, (1, 28, 28))
+        filled = {
+            "black": to_float(x) * keep,
+            "mean": torch.where(keep, to_float(x), mean),
+            "mnist": sampling.inpaint(load("mnist"), x, keep, steps=30),
+            "mnist-erasure": sampling.inpaint(load("mnist-erasure"), x, keep, steps=98),
+        }
+        rows.append([f"{half} half hidden", *(f"{judge.accuracy(y, labels):.3f}" for y in filled.values())])
+        print(rows[-1], flush=True)
+    keep = load_mask("right", (1, 28, 28))
+    seen = x[:8]
+    damaged = to_float(seen).masked_fill(~keep, 0.5)
+    for name, steps in (("mnist", 50), ("mnist-erasure", 196)):
+        filled = sampling.inpaint(load(name), seen.repeat_interleave(7, 0), keep, steps=steps)
+        pictures.append(pairs(damaged, filled))
+        save_picture(pictures[-1], PICTURES / f"complete-{name}.png")
+    header = ["test digits", "hidden half black", "mean training image", "by `mnist`", "by `mnist-erasure`"]
+    fill(PAGE, "complete", header, rows, time.monotonic() - began)
+
+
+@app.command(name="likelihood")
+def nats(
+    data_root: DataRoot, model: str = "mnist-erasure", draws: int = 20, orders: int = 32, images: int = 32
+) -> None:
+    """Order-agnostic bound over the test half, and the ordering ensemble of a few images."""
+    began, judge, dae = time.monotonic(), Judge(data_root), load(model)
+    few = judge.test[torch.linspace(0, len(judge.test) - 1, images).long()]
+    whole = likelihood.bound(dae, judge.test, draws=draws)
+    several, single = likelihood.ensemble(dae, few, orders=orders)
+    found = {
+        f"bound, {len(judge.test):,} images, {draws} draws each": whole,
+        f"one order, {images} images": single,
+        f"ensemble of {orders} orders, {images} images": several,
+    }
+    rows = [
+        [name, f"{e.mean:.2f} ± {e.standard_error:.2f}", f"{e.mean / 784 / 0.693147:.4f}"] for name, e in found.items()
+    ]
+    fill(LIKELIHOOD, "likelihood", ["−log p(x) at most", "nats", "bits/dim"], rows, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    app()
