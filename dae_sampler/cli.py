@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -156,15 +157,18 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a denoising autoencoder on images; everything goes to one run folder."""
-    console.quiet = quiet
-    from . import job
+    from . import job, processes
     from .corruption import import_own
+    from .device import pick_device
 
     import_own(corruption)
     values = {k: v for k, v in context.params.items() if k in job.Settings.__dataclass_fields__}
     given = {k for k in values if context.get_parameter_source(k).name == "COMMANDLINE"}
-    run, settings = job.open_run(job.Settings(**values), given, out, resume)
-    raise typer.Exit(job.train(settings, run, console))
+    with processes.joined(pick_device(device)):
+        console.quiet = quiet or processes.rank() > 0
+        run, settings = job.open_run(job.Settings(**values), given, out, resume)
+        processes.wait()  # all of them looked before the first of them writes
+        raise typer.Exit(job.train(settings, run, console))
 
 
 @app.command(
@@ -186,28 +190,26 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Generate images from noise."""
-    console.quiet = quiet
-    from . import images, sampling
+    from . import images, processes, sampling
+    from .device import pick_device
 
-    film = images.Film(trajectory, every) if trajectory else None
-    with images.Writer(out, n) as writer:
-        dae = _load(model, corruption, device, precision)
-        name, count = sampling.choose(dae, sampler, steps)
-        size = sampling.batch_size(dae.shape)
-        with _sampling_bar(dae, name, count, n) as bar:
-            for first in range(0, n, size):
-                some = sampling.sample(
-                    dae,
-                    min(size, n - first),
-                    sampler=name,
-                    steps=count,
-                    seed=seed,
-                    first=first,
-                    on_step=_watcher(dae, bar, film, count),
-                )
-                writer.add(some)
-                if film and not first:
-                    film.save(some)
+    with processes.joined(pick_device(device)):
+        first_process = processes.rank() == 0
+        console.quiet = quiet or not first_process
+        film = images.Film(trajectory, every) if trajectory and first_process else None
+        with images.Writer(out, n) if first_process else nullcontext() as writer:
+            dae = _load(model, corruption, device, precision)
+            name, count = sampling.choose(dae, sampler, steps)
+            size = sampling.batch_size(dae.shape) * processes.world()
+            with _sampling_bar(dae, name, count, n) as bar:
+                watch = _watcher(dae, bar, film, count)
+                options = {"sampler": name, "steps": count, "seed": seed, "on_step": watch}
+                for first in range(0, n, size):
+                    some = sampling.sample(dae, min(size, n - first), first=first, **options)
+                    if writer:
+                        writer.add(some)
+                    if film and not first:
+                        film.save(some)
     console.print(f"wrote {_listed(out, trajectory)}: {n} images by {name}, {count} steps", markup=False)
     console.print(f"next: dae-sampler sample {model} -n 1000 --out more/ --seed {seed + 1}", markup=False)
 
@@ -387,25 +389,29 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Compare samples with real images: Fréchet distance, precision, recall, density, coverage."""
-    console.quiet = quiet or as_json
     from . import data as datasets
-    from . import metrics, sampling
+    from . import metrics, processes, sampling
+    from .device import pick_device
 
-    dae = _load(model, corruption, device, precision)
-    name, count = sampling.choose(dae, sampler, steps)
-    root = Path(data_root) if data_root else None
-    train_images, test_images = (datasets.load(data, root=root, train=half).images for half in (True, False))
-    with _sampling_bar(dae, name, count, n) as bar:
-        found = metrics.evaluate(
-            dae,
-            train_images,
-            test_images,
-            n=n,
-            sampler=name,
-            steps=count,
-            seed=seed,
-            on_step=lambda state: bar.advance(),
-        )
+    with processes.joined(pick_device(device)):
+        console.quiet = quiet or as_json or processes.rank() > 0
+        dae = _load(model, corruption, device, precision)
+        name, count = sampling.choose(dae, sampler, steps)
+        root = Path(data_root) if data_root else None
+        train_images, test_images = (datasets.load(data, root=root, train=half).images for half in (True, False))
+        with _sampling_bar(dae, name, count, n) as bar:
+            found = metrics.evaluate(
+                dae,
+                train_images,
+                test_images,
+                n=n,
+                sampler=name,
+                steps=count,
+                seed=seed,
+                on_step=lambda state: bar.advance(),
+            )
+        if processes.rank() > 0:
+            return
     rates = {"nfe": found.evaluations, "images_per_second": n / found.seconds, "ratio": found.ratio}
     if as_json:
         sampling = {"n": n, "sampler": name, "steps": count, "seed": seed}
@@ -614,9 +620,10 @@ def _spare(source: Path, *written: Path | None) -> None:
 
 def _sampling_bar(dae: DenoisingAutoencoder, sampler: str, steps: int, n: int) -> Bar:
     """Progress through every step of every batch of ``n`` images."""
+    from .processes import world
     from .sampling import batch_size
 
-    total = steps * math.ceil(n / batch_size(dae.shape))
+    total = steps * math.ceil(n / world() / batch_size(dae.shape))
     return Bar(console, sampler, total, "images", n / total)
 
 

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from . import __version__, checkpoint, data, images
+from . import __version__, checkpoint, data, images, processes
 from .dae import DenoisingAutoencoder
 from .device import pick_device, pick_precision
 from .errors import InputError
@@ -97,6 +97,7 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
         InputError: there is a run and it is not to be resumed, or the other way round, or the settings do not fit it.
     """
     settings = replace(settings, **{name: _absolute(getattr(settings, name)) for name in PATHS})
+    resume = resume or (processes.restarted() and out is not None and Run(out).config_file.exists())
     if not resume:
         if not settings.data:
             raise InputError(f"say what to train on: a folder, an .npy or .npz file, or one of {', '.join(data.NAMED)}")
@@ -156,8 +157,10 @@ def train(settings: Settings, run: Run, console: Console) -> int:
     dae.precision = precision
     dae.info |= {"data": dataset.name, "images": len(dataset.images), "version": __version__}
     run.folder.mkdir(parents=True, exist_ok=True)
-    with run.lock():
-        run.write_config({"version": __version__, **asdict(settings)})
+    first = processes.rank() == 0
+    with run.lock() if first else nullcontext():
+        if first:
+            run.write_config({"version": __version__, **asdict(settings)})
         _announce(console, dae, dataset.images, recipe, run)
         return _fit(dae, dataset.images, recipe, run, console, settings.tensorboard)
 
@@ -220,6 +223,8 @@ def _report(progress: Progress, run: Run, console: Console, events: Any) -> None
     nats = f" = {checked.loss * math.prod(model.shape):.2f} nats an image" if has_bound(model) else ""
     console.print(f"step {progress.step}: held-out {model.objective} {checked.loss:.4f}{excess}{nats}")
     picture = images.grid(sample(model, GRID, seed=0))
+    if processes.rank() > 0:
+        return
     images.save_picture(picture, run.folder / "samples" / f"{progress.step:07d}.png")
     if events:
         events.add_scalar("loss/train", progress.loss.item(), progress.step)

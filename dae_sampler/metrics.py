@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import checkpoint
+from . import checkpoint, processes
 from .dae import DenoisingAutoencoder
 from .errors import InputError
 from .images import to_float
@@ -207,10 +207,11 @@ def evaluate(
     fake = sample(dae, n, sampler=sampler, steps=steps, seed=seed, on_step=on_step)
     seconds = time.monotonic() - began
     hook.remove()
+    evaluations = processes.total(torch.tensor(float(calls))).item() / n
     classifier = load_classifier()
     real = Reference(embed(classifier, test))
     generator = torch.Generator().manual_seed(seed)
     draws = [torch.randperm(len(train), generator=generator)[:n] for _ in range(FLOOR_DRAWS)]
     floors = [real.compare(embed(classifier, train[rows])) for rows in draws]
     floor = Scores(*(sum(values) / FLOOR_DRAWS for values in zip(*floors, strict=True)))
-    return Evaluation(n, real.compare(embed(classifier, fake)), floor, calls / n, seconds)
+    return Evaluation(n, real.compare(embed(classifier, fake)), floor, evaluations, seconds)

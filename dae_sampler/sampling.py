@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import spec
+from . import processes, spec
 from .corruption import Corruption
 from .errors import InputError, unknown
 from .images import binarise, to_float
@@ -126,7 +126,7 @@ def sample(
 
     Args:
         dae: the model.
-        n: how many images.
+        n: how many images; under torchrun the processes share the work, and all get all images.
         sampler, steps: as for :func:`choose`.
         seed: image i is a function of (seed, first + i), whatever the batch it is computed in.
         first: index of the first image.
@@ -142,13 +142,13 @@ def sample(
         raise InputError(f"n must be 1 or more, got {n}")
     sampler, steps = choose(dae, sampler, steps)
     levels = dae.corruption.levels(steps)
-    batches, size = [], batch_size(dae.shape)
-    for start in range(0, n, size):
-        count = min(size, n - start)
+    batches, size, mine = [torch.empty(0, *dae.shape)], batch_size(dae.shape), processes.share(n)
+    for start in mine[::size]:
+        count = min(size, mine.stop - start)
         noise = ImageNoise(seed, first + start, count, dae.device)
         x = dae.corruption.prior(count, dae.shape, noise)
         batches.append(_run(sampler, dae, x, levels, noise, on_step))
-    return torch.cat(batches)
+    return processes.gathered(torch.cat(batches), n)
 
 
 @torch.inference_mode()

@@ -3,6 +3,9 @@
 At each step a batch x is drawn, levels are drawn stratified over the batch, the corruption damages x, and the loss of
 the logits against x goes down. Order and noise are functions of (seed, step), so there is no generator state: a run
 resumed from its state file continues bit for bit (float32, same number of threads).
+
+Under torchrun each process takes its slice of every batch and the gradients are averaged (DistributedDataParallel), so
+the losses are those of one process, to rounding; see :mod:`.processes`.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from . import checkpoint
+from . import checkpoint, processes
 from .dae import DenoisingAutoencoder
 from .errors import InputError, unknown
 from .images import BINARISE, binarise, to_float
@@ -139,7 +143,8 @@ def fit(
         dae: the model, on its device and with its precision.
         images: (N,C,H,W), uint8 or float in [0,1], in memory or memory-mapped.
         recipe: how to train; ``Recipe()`` by default.
-        run: where to write metrics, state and models; training goes on from its state if it has one.
+        run: where to write metrics, state and models; training goes on from its state if it has one. All processes
+            read the state, the first writes.
         on_progress: called after each step.
         should_stop: asked after each step; if true, the state is saved and :class:`TrainingInterrupted` raised.
 
@@ -155,24 +160,27 @@ def fit(
     if run and (saved := run.load_state()):
         state.restore(*saved)
     state.started = time.monotonic()
+    writer = run if processes.rank() == 0 else None
     while state.step < recipe.steps and not state.out_of_patience():
         loss = state.advance(images, training)
         if state.step % CHECK_EVERY == 0:
             state.check()
         last, checked = state.step == recipe.steps, None
-        stop = should_stop is not None and should_stop()
+        stop = should_stop is not None and processes.agreed(should_stop())
         if state.step % recipe.every == 0 or last:
             checked = state.validate(images[held_out])
-            if run:
-                run.add_metrics(state.metrics(checked))
+            row = state.metrics(checked)
+            if writer:
+                writer.add_metrics(row)
         if on_progress:
             on_progress(Progress(state.step, loss, checked, state.average))
-        if run and (checked or stop):  # last, so that whatever was lost with a killed process is made again
+        if checked or stop:  # last, so that whatever was lost with a killed process is made again
             state.check()
-            run.save_state(*state.snapshot())
+            if writer:
+                writer.save_state(*state.snapshot())
         if stop and not last:
             raise TrainingInterrupted
-    state.finish(run)
+    state.finish(writer)
     return dae.eval()
 
 
@@ -192,6 +200,18 @@ def _split(images: Tensor, recipe: Recipe, shape: tuple[int, int, int]) -> tuple
     return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
 
 
+class Objective(nn.Module):
+    """Mean loss of a batch: what is differentiated, and, over several processes, averaged."""
+
+    def __init__(self, dae: DenoisingAutoencoder, binarise: str | None) -> None:
+        super().__init__()
+        self.dae, self.how = dae, binarise
+
+    def forward(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
+        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> ()."""
+        return _loss(self.dae, x, level, noise, self.how).mean()
+
+
 class TrainingState:
     """All that changes during training."""
 
@@ -200,10 +220,16 @@ class TrainingState:
     def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe, images: int) -> None:
         self.images = images
         self.dae, self.recipe, self.step, self.seconds, self.started = dae, recipe, 0, 0.0, time.monotonic()
+        if recipe.batch % processes.world():
+            raise InputError(
+                f"a batch of {recipe.batch} does not split over {processes.world()} processes: make it a multiple"
+            )
         self.best, self.best_step = math.inf, 0
         self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
         self.dae.train().requires_grad_(True)
         self.weights = dict(dae.named_parameters())
+        objective = Objective(dae, recipe.binarise)
+        self.objective = DistributedDataParallel(objective) if processes.world() > 1 else objective
         self.optimizer = torch.optim.AdamW(
             self.weights.values(), lr=recipe.lr, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
         )
@@ -217,12 +243,13 @@ class TrainingState:
         recipe, dae = self.recipe, self.dae
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate(self.step)
-        batch = rows[batch_indices(recipe.seed, self.step, recipe.batch, len(rows))]
+        mine = processes.share(recipe.batch)
+        batch = rows[batch_indices(recipe.seed, self.step, recipe.batch, len(rows))][mine.start : mine.stop]
         x = to_float(images[batch].to(dae.device))
-        noise = StepNoise(recipe.seed, self.step, dae.device)
-        strata = torch.arange(recipe.batch, device=dae.device)
-        level = dae.corruption.level((strata + noise.uniform((recipe.batch,))) / recipe.batch)
-        loss = _loss(dae, x, level, noise, recipe.binarise).mean()
+        noise = StepNoise(recipe.seed, self.step, dae.device, processes.rank(), processes.world())
+        strata = torch.arange(mine.start, mine.stop, device=dae.device)
+        level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)
+        loss = self.objective(x, level, noise)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
         self.optimizer.step()
@@ -262,6 +289,7 @@ class TrainingState:
     def check(self) -> None:
         """Stop at losses or weights that are no longer finite, before they are saved over the last good state."""
         norms = torch.stack(torch._foreach_norm([w.detach() for w in self.weights.values()]))
+        self.trained_loss = processes.mean(self.trained_loss)
         if not torch.isfinite(self.trained_loss + norms.sum()).item():
             raise self.lost(f"the loss is no longer finite by step {self.step}")
 
@@ -347,14 +375,17 @@ def validate(dae: DenoisingAutoencoder, images: Tensor, batch: int = 128, how: s
     n, q = len(images), dae.corruption
     u = (torch.arange(n) + 0.5) / n
     u = u[torch.randperm(n, generator=torch.Generator().manual_seed(_VALIDATION_SEED))]
-    losses, floors = [], []
-    for start in range(0, n, batch):
+    losses, floors = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    starts = range(0, n, batch)
+    for i in processes.share(len(starts)):
+        start = starts[i]
         x = to_float(images[start : start + batch].to(dae.device))
         noise = StepNoise(_VALIDATION_SEED, start, dae.device)
         level = q.level(u[start : start + batch].to(dae.device))
-        losses.append(_loss(dae, x, level, noise, how).cpu().double())
-        floors.append(entropy(x).flatten(1).mean(1).cpu().double())
-    loss, floor = torch.cat(losses), torch.cat(floors) * (dae.objective == "bce" and how is None)
+        losses[start : start + batch] = _loss(dae, x, level, noise, how).cpu().double()
+        floors[start : start + batch] = entropy(x).flatten(1).mean(1).cpu().double()
+    loss, floor = (processes.total(part) for part in (losses, floors))
+    floor *= dae.objective == "bce" and how is None
     bins = BINS if q.ranged else 1
     where = (u * bins).long().clamp(max=bins - 1)
     middles = q.level((torch.arange(bins) + 0.5) / bins).tolist()

@@ -1,0 +1,85 @@
+"""Several processes of one job, as torchrun starts them: who am I, and what the others have.
+
+    torchrun --nproc-per-node 2 -m dae_sampler train mnist --out runs/mnist
+
+Alone, or without torchrun, every function here is the identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    """Number of this process, from 0; only 0 writes and prints."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Join the other processes, if torchrun started this one: gloo on a CPU, nccl on GPUs."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def restarted() -> bool:
+    """Whether torchrun started this process again, after one of them was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    total(torch.zeros(()))
+
+
+def mean(value: Tensor) -> Tensor:
+    """Mean of ``value`` over the processes."""
+    return total(value) / world()
+
+
+def total(value: Tensor) -> Tensor:
+    """Sum of ``value`` over the processes, on its device."""
+    if world() == 1:
+        return value
+    on_gpu = dist.get_backend() == "nccl"
+    summed = value.to("cuda" if on_gpu else "cpu", copy=True)
+    dist.all_reduce(summed)
+    return summed.to(value.device)
+
+
+def agreed(flag: bool) -> bool:
+    """Whether any process raised its flag, so that all do the same."""
+    return bool(total(torch.tensor(float(flag))).item())
+
+
+def share(n: int) -> range:
+    """The part of ``range(n)`` that is this process's: contiguous, as even as can be, in the order of ranks."""
+    return range(n * rank() // world(), n * (rank() + 1) // world())
+
+
+def gathered(part: Tensor, n: int) -> Tensor:
+    """All of a tensor of ``n`` rows, from each process's :func:`share` of it; on the CPU."""
+    if world() == 1:
+        return part
+    whole, mine = torch.zeros(n, *part.shape[1:], dtype=part.dtype), share(n)
+    whole[mine.start : mine.stop] = part
+    return total(whole)

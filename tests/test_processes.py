@@ -1,0 +1,89 @@
+"""Two processes against one, on a CPU."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TRAIN = ["train", "digits", "--batch", 16, "--every", 10, "--net", "unet(width=8)", "--precision", "float32"]
+
+
+def command(*arguments, processes=1, restarts=0):
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    run += [f"--max-restarts={restarts}"] if restarts else []
+    start = [sys.executable] if processes == 1 else run
+    return [*start, "-m", "dae_sampler", *map(str, arguments)]
+
+
+def start(*arguments, cwd, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    words = command(*arguments, **options)
+    return subprocess.Popen(
+        words, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def run(*arguments, cwd, code=0, **options):
+    process = start(*arguments, cwd=cwd, **options)
+    text, _ = process.communicate(timeout=240)
+    assert (process.returncode == 0) == (code == 0), text
+    return text
+
+
+def losses(folder):
+    with (folder / "metrics.csv").open() as file:
+        return np.array([[float(row["loss"]), float(row["valid_loss"])] for row in csv.DictReader(file)])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    run(*TRAIN, "--steps", 30, "--out", "m", cwd=folder)
+    return folder / "m"
+
+
+def test_two_processes_have_the_losses_of_one_and_resume_as_one(alone, tmp_path):
+    text = run(*TRAIN, "--steps", 30, "--out", "m", cwd=tmp_path, processes=2)
+    assert text.count("wrote m/model.safetensors") == 1
+    np.testing.assert_allclose(losses(tmp_path / "m"), losses(alone), rtol=1e-4)
+    run("train", "--resume", "--out", "m", "--steps", 40, cwd=tmp_path)
+    assert len(losses(tmp_path / "m")) == 4
+
+
+def test_two_processes_sample_the_images_of_one(alone, tmp_path):
+    for processes in (1, 2):
+        options = ["-n", 9, "--steps", 4, "--seed", 3, "--precision", "float32", "--out", f"{processes}.npy"]
+        run("sample", alone, *options, cwd=tmp_path, processes=processes)
+    one, two = (np.load(tmp_path / f"{processes}.npy") for processes in (1, 2))
+    np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_a_lost_process_is_started_again_and_the_run_goes_on(alone, tmp_path):
+    process = start(*TRAIN, "--steps", 3000, "--out", "m", cwd=tmp_path, processes=2, restarts=1)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "m" / "state.safetensors").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    text = ""
+    for line in process.stdout:
+        text += line
+        if "resuming" in line:
+            break
+    process.terminate()
+    process.communicate(timeout=120)
+    assert "resuming" in text, text
+
+
+def test_a_batch_that_does_not_split_is_refused(tmp_path):
+    text = run("train", "digits", "--batch", 5, "--steps", 1, "--out", "m", cwd=tmp_path, processes=2, code=2)
+    assert "does not split over 2 processes" in text
