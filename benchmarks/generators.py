@@ -47,14 +47,14 @@ class VAE(nn.Module):
 def generator(code: int) -> nn.Sequential:
     """DCGAN's generator: (B, code) -> (B,1,28,28)."""
     return nn.Sequential(
-        nn.Linear(code, 128 * 49),
-        nn.Unflatten(1, (128, 7, 7)),
-        nn.BatchNorm2d(128),
-        nn.ReLU(),
-        nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1),
+        nn.Linear(code, 64 * 49),
+        nn.Unflatten(1, (64, 7, 7)),
         nn.BatchNorm2d(64),
         nn.ReLU(),
-        nn.ConvTranspose2d(64, 1, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1),
         nn.Sigmoid(),
     )
 
@@ -62,13 +62,13 @@ def generator(code: int) -> nn.Sequential:
 def discriminator() -> nn.Sequential:
     """DCGAN's discriminator: (B,1,28,28) -> logit (B,1)."""
     return nn.Sequential(
-        nn.Conv2d(1, 64, 4, stride=2, padding=1),
+        nn.Conv2d(1, 32, 4, stride=2, padding=1),
         nn.LeakyReLU(0.2),
-        nn.Conv2d(64, 128, 4, stride=2, padding=1),
-        nn.BatchNorm2d(128),
+        nn.Conv2d(32, 64, 4, stride=2, padding=1),
+        nn.BatchNorm2d(64),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
-        nn.Linear(128 * 49, 1),
+        nn.Linear(64 * 49, 1),
     )
 
 
@@ -112,7 +112,7 @@ def main(
     data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")],
     out: Path = Path("runs/generators"),
     vae_steps: int = 10_000,
-    gan_steps: int = 6_000,
+    gan_steps: int = 5_000,
 ) -> None:
     """Train both and write their samples."""
     x = data.load("mnist", root=Path(data_root)).images

@@ -23,15 +23,15 @@ class Judge:
                 binarise(to_float(x), "dynamic", ImageNoise(seed, 0, len(x)))
                 for seed, x in enumerate((self.train, self.test))
             )
-        self.real = metrics.Reference(metrics.embed(self.classifier, self.test))
+        self.real = metrics.Reference(metrics.embed(self.classifier.features, self.test))
 
     def scores(self, images: Tensor) -> metrics.Scores:
         """All metrics of generated images."""
-        return self.real.compare(metrics.embed(self.classifier, images.clamp(0, 1)))
+        return self.real.compare(metrics.embed(self.classifier.features, images.clamp(0, 1)))
 
     def frechet(self, images: Tensor) -> float:
         """Fréchet distance alone."""
-        return metrics.frechet(self.real.features, metrics.embed(self.classifier, images.clamp(0, 1)))
+        return metrics.frechet(self.real.features, metrics.embed(self.classifier.features, images.clamp(0, 1)))
 
     @torch.inference_mode()
     def labels(self, images: Tensor) -> tuple[Tensor, Tensor]:

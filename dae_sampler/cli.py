@@ -376,10 +376,15 @@ def inpaint(
 )
 def evaluate(
     model: Model,
-    data: Annotated[str, typer.Option(help="The data set to compare with, of 28x28 grey images.")] = "mnist",
+    data: Annotated[str, typer.Option(help="The data set it was trained on.")] = "mnist",
+    test: Annotated[str, typer.Option(help="Images to compare with; default: the test half of a named set.")] = "",
     n: Annotated[int, typer.Option("-n", min=1, max=60_000, help="How many images to sample.")] = 10_000,
     sampler: Sampler = None,
     steps: Steps = None,
+    features: Annotated[
+        str, typer.Option(help="mnist (28x28 grey), inception, or module:function of yours: images to features.")
+    ] = "mnist",
+    report: Annotated[Path | None, typer.Option(help="Write pictures and curves to this .png, .svg or .pdf.")] = None,
     corruption: Yours = "",
     data_root: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
@@ -390,20 +395,27 @@ def evaluate(
 ) -> None:
     """Compare samples with real images: Fréchet distance, precision, recall, density, coverage."""
     from . import data as datasets
-    from . import metrics, processes, sampling
+    from . import images, metrics, plots, processes, sampling
     from .device import pick_device
 
+    if report:
+        plots.check(report)
     with processes.joined(pick_device(device)):
         console.quiet = quiet or as_json or processes.rank() > 0
         dae = _load(model, corruption, device, precision)
         name, count = sampling.choose(dae, sampler, steps)
+        space = metrics.feature_space(features, dae.shape)
         root = Path(data_root) if data_root else None
-        train_images, test_images = (datasets.load(data, root=root, train=half).images for half in (True, False))
+        if not test and data not in datasets.NAMED:
+            raise InputError(f"{data} has no test half: say what to compare with, by --test")
+        train_images = datasets.load(data, root=root).images
+        test_images = datasets.load(test or data, root=root, train=False).images
         with _sampling_bar(dae, name, count, n) as bar:
             found = metrics.evaluate(
                 dae,
                 train_images,
                 test_images,
+                space,
                 n=n,
                 sampler=name,
                 steps=count,
@@ -412,11 +424,15 @@ def evaluate(
             )
         if processes.rank() > 0:
             return
+    if report:
+        plots.save(plots.report(found, images.grid(found.shown, columns=16)), report)
+        console.print(f"wrote {report}", markup=False)
     rates = {"nfe": found.evaluations, "images_per_second": n / found.seconds, "ratio": found.ratio}
     if as_json:
         sampling = {"n": n, "sampler": name, "steps": count, "seed": seed}
         both = {"samples": found.samples._asdict(), "floor": found.floor._asdict()}
-        typer.echo(json.dumps({**sampling, **both, **rates}, indent=2))
+        rest = {"features": features, "copies": found.copies, "excess_by_level": found.excess}
+        typer.echo(json.dumps({**sampling, **both, **rates, **rest}, indent=2))
         return
     table = Table("", *found.samples._fields, box=None, padding=(0, 2, 0, 0))
     for row, scores in ((f"{n} samples", found.samples), (f"{n} training images", found.floor)):
@@ -425,7 +441,10 @@ def evaluate(
     console.print(
         f"ratio of the distances {found.ratio:.2f}, by {name}, {count} steps: {found.evaluations:.0f} network "
         f"evaluations an image, {n / found.seconds:.0f} images/s\n"
-        f"in the features of the MNIST classifier that ships; k = {metrics.NEIGHBOURS}"
+        f"in the feature space {features}; k = {metrics.NEIGHBOURS}\n"
+        f"{found.copies:.1%} of the samples are nearer to a training image than all but 1 % of the test images\n"
+        f"loss above its floor by level: {', '.join(f'{loss:.4f} at {level:.2g}' for level, loss in found.excess)}",
+        markup=False,
     )
     console.print(f"next: dae-sampler evaluate {model} --sampler dpm --steps 10", markup=False)
 

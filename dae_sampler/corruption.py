@@ -15,17 +15,14 @@ one number, or a range ``(low, high)`` that a level-conditional network is train
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
-import sys
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from . import spec
-from .errors import InputError
+from .errors import InputError, import_name
 from .noise import Noise
 
 Level = float | tuple[float, float]
@@ -323,7 +320,7 @@ def parse(text: str) -> Corruption:
 
 
 def import_own(text: str) -> None:
-    """Import the modules of the corruptions that ``text`` names as ``module:Class``, also from the current folder.
+    """Import the corruptions that ``text`` names as ``module:Class``.
 
     Only for texts that the user wrote: a checkpoint never gets here.
 
@@ -331,13 +328,6 @@ def import_own(text: str) -> None:
         InputError: there is no such module, it fails, or it has no such corruption.
     """
     for name in (part.name for part in spec.parse(text) if ":" in part.name):
-        module = name.partition(":")[0]
-        sys.path.insert(0, os.getcwd())
-        try:
-            importlib.import_module(module)
-        except Exception as error:  # it is the user's code
-            raise InputError(f"cannot import {module} ({type(error).__name__}: {error}): check --corruption") from None
-        finally:
-            sys.path.remove(os.getcwd())
+        import_name(name, "--corruption")
         if name not in CORRUPTIONS:
-            raise InputError(f"{module} has no corruption {name.partition(':')[2]}: derive it from Corruption")
+            raise InputError(f"{name} is not a corruption: derive it from dae_sampler.corruption.Corruption")

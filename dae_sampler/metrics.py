@@ -4,7 +4,8 @@
     precision, recall      shares of fakes (reals) inside the k-NN balls of reals (fakes)    Kynkäänniemi et al. 2019
     density, coverage      real balls a fake lies in, over k; share of real balls with a fake      Naeem et al. 2020
 
-A distance means nothing alone: compare it with that of as many real training images, which is never 0.
+A distance means nothing alone: compare it with that of as many real training images, which is never 0. A model that
+copies its training images scores well too: compare how near its samples are to them with how near the test images are.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from torch import Tensor, nn
 
 from . import checkpoint, processes
 from .dae import DenoisingAutoencoder
-from .errors import InputError
-from .images import to_float
+from .errors import InputError, import_name, unknown
+from .images import binarise, to_float
+from .noise import StepNoise
 from .samplers import State
-from .sampling import sample
+from .sampling import check_shape, sample
+from .training import validate
 
 NEIGHBOURS = 5
 """k of the k-nearest-neighbour balls."""
+SHOWN = 64
+EXCESS_IMAGES = 2000
 FLOOR_DRAWS = 5
 """Random draws of training images that the floor is the mean of."""
 
@@ -78,10 +83,57 @@ def load_classifier() -> Classifier:
     return classifier.eval().requires_grad_(False)
 
 
+Features = Callable[[Tensor], Tensor]
+"""Images (B,C,H,W), float32 in [0,1] -> features (B, any number)."""
+
+
+def feature_space(name: str, shape: tuple[int, int, int]) -> Features:
+    """The function that maps images of ``shape`` (C,H,W) to features.
+
+    Args:
+        name: ``"mnist"``, the classifier that ships; ``"inception"``, Inception v3's 2048 features by torchmetrics,
+            whose weights torch-fidelity downloads; or ``"module:function"`` of your own, which is imported.
+        shape: of the images.
+
+    Raises:
+        InputError: there is no such space, it is not for such images, or its weights cannot be had.
+    """
+    if name == "mnist":
+        if tuple(shape) != (1, 28, 28):
+            raise InputError(
+                "the feature space 'mnist' is for 28x28 grey images: choose --features inception, or yours"
+            )
+        return load_classifier().features
+    if name == "inception":
+        return _inception()
+    if ":" not in name:
+        raise unknown("feature space", name, ["mnist", "inception"])
+    return import_name(name, "--features")
+
+
+def _inception() -> Features:
+    try:
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
+        net = NoTrainInceptionV3("inception-v3-compat", ["2048"])
+    except (ImportError, ModuleNotFoundError):
+        raise InputError("Inception needs torch-fidelity: pip install torch-fidelity") from None
+    except Exception as error:  # a download can fail in many ways
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"Inception's weights cannot be had ({reason}): choose --features module:function") from None
+    return lambda images: net((255 * images.expand(-1, 3, -1, -1)).round().to(torch.uint8))
+
+
 @torch.inference_mode()
-def embed(classifier: Classifier, images: Tensor, batch: int = 500) -> Tensor:
+def embed(features: Features, images: Tensor, batch: int = 500) -> Tensor:
     """Features of all images (N,C,H,W), uint8 or float in [0,1]: (N, features), float32."""
-    return torch.cat([classifier.features(to_float(images[i : i + batch])) for i in range(0, len(images), batch)])
+    return torch.cat([features(to_float(some)).float() for some in images.split(batch)])
+
+
+def nearest(features: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance of each point (N, features) to the nearest ``among`` others (M, features), and its index: (N,) each."""
+    found = [torch.cdist(some, among).min(1) for some in features.split(1000)]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
 class Scores(NamedTuple):
@@ -163,17 +215,32 @@ class Evaluation:
     """Network evaluations per image (NFE)."""
     seconds: float
     """Time it took to sample."""
+    excess: list[tuple[float, float]]
+    """(level, loss above its floor) on test images, by bins of levels."""
+    to_training: Tensor
+    """Distance of each sample to the nearest training image, (n,)."""
+    test_to_training: Tensor
+    """The same of as many test images, at most all."""
+    shown: Tensor
+    """The first samples, each followed by its nearest training image, (2 x 64,C,H,W)."""
 
     @property
     def ratio(self) -> float:
         """Fréchet distance of the samples over that of real images; 1 is perfect."""
         return self.samples.frechet / self.floor.frechet
 
+    @property
+    def copies(self) -> float:
+        """Share of the samples that are nearer to a training image than all but 1 % of the test images are; 1 % is
+        what a model that copies nothing scores."""
+        return (self.to_training < self.test_to_training.quantile(0.01)).double().mean().item()
+
 
 def evaluate(
     dae: DenoisingAutoencoder,
     train: Tensor,
     test: Tensor,
+    features: Features,
     *,
     n: int = 10_000,
     sampler: str | None = None,
@@ -184,18 +251,21 @@ def evaluate(
     """Sample ``n`` images and hold them, and as many training images, against the test images.
 
     Args:
-        dae: a model of 28x28 grey images.
-        train, test: real images (N,1,28,28), uint8.
+        dae: the model.
+        train, test: real images of the model's shape, (N,C,H,W), uint8; binarised as the model's were.
+        features: the space to compare in, of :func:`feature_space`.
         n: how many to sample; at most the number of training images.
         sampler, steps, seed, on_step: as for :func:`.sampling.sample`.
 
     Raises:
-        InputError: the images are not of the classifier's shape, or too few.
+        InputError: the images are not of the model's shape, or too few.
     """
-    if tuple(dae.shape) != (1, 28, 28) or tuple(train.shape[1:]) != (1, 28, 28):
-        raise InputError("the feature space that ships is for 28x28 grey images: evaluate a model of such images")
+    check_shape(dae, train)
     if n > len(train):
         raise InputError(f"n is {n}, but there are {len(train)} training images to compare with: lower -n")
+    if how := dae.info.get("binarise"):
+        half = ((0, train), (1, test))
+        train, test = (binarise(to_float(x), how, StepNoise(seed, i)) for i, x in half)
     calls = 0
 
     def count(module: nn.Module, arguments: tuple, output: Tensor) -> None:
@@ -208,10 +278,16 @@ def evaluate(
     seconds = time.monotonic() - began
     hook.remove()
     evaluations = processes.total(torch.tensor(float(calls))).item() / n
-    classifier = load_classifier()
-    real = Reference(embed(classifier, test))
+    of_train, of_test, of_fake = (embed(features, x) for x in (train, test, fake))
+    real = Reference(of_test)
     generator = torch.Generator().manual_seed(seed)
     draws = [torch.randperm(len(train), generator=generator)[:n] for _ in range(FLOOR_DRAWS)]
-    floors = [real.compare(embed(classifier, train[rows])) for rows in draws]
+    floors = [real.compare(of_train[rows]) for rows in draws]
     floor = Scores(*(sum(values) / FLOOR_DRAWS for values in zip(*floors, strict=True)))
-    return Evaluation(n, real.compare(embed(classifier, fake)), floor, evaluations, seconds)
+    to_training, index = nearest(of_fake, of_train)
+    shown = torch.stack([fake[:SHOWN], to_float(train[index[:SHOWN]])], 1).flatten(0, 1)
+    excess = validate(dae, test[:EXCESS_IMAGES]).by_level
+    test_to_training = nearest(of_test[:n], of_train)[0]
+    return Evaluation(
+        n, real.compare(of_fake), floor, evaluations, seconds, excess, to_training, test_to_training, shown
+    )

@@ -14,7 +14,9 @@ from .samplers import Denoiser
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image
 
+    from .metrics import Evaluation
     from .theory import Density
 
 MARGIN = 0.15
@@ -71,4 +73,25 @@ def fields(density: Density, dae: Denoiser, sigma: float, paths: Tensor) -> Figu
         right.plot(*path.T.numpy(), color="black", linewidth=0.7, alpha=0.6)
         right.plot(*path[-1].tolist(), "o", color="tab:red", markersize=3)
     right.set(xlim=(-MARGIN, 1 + MARGIN), ylim=(-MARGIN, 1 + MARGIN))
+    return figure
+
+
+def report(found: Evaluation, pictures: Image.Image) -> Figure:
+    """What :func:`.metrics.evaluate` found: samples beside their nearest training images, distances, loss by level."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 12), layout="constrained")
+    top, bottom = figure.subfigures(2, height_ratios=(pictures.height / pictures.width * 10, 3.4))
+    axes = top.subplots()
+    axes.imshow(pictures, cmap="gray", interpolation="nearest")
+    axes.set(title="samples (left), each beside the nearest training image (right)", xticks=[], yticks=[])
+    left, right = bottom.subplots(1, 2)
+    for distances, label in ((found.to_training, "samples"), (found.test_to_training, "test images")):
+        left.hist(distances.numpy(), bins=60, density=True, histtype="step", label=label)
+    left.set(title="distance to the nearest training image", xlabel="distance of features", yticks=[])
+    left.legend()
+    right.plot(*zip(*found.excess, strict=True), "o-")
+    right.set(title="loss above its floor, test images", xlabel="level", ylabel="nats per pixel")
+    if found.excess[0][0] > 0 and found.excess[-1][0] > 10 * found.excess[0][0]:
+        right.set_xscale("log")
     return figure

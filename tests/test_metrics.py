@@ -4,9 +4,9 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from dae_sampler import InputError
+from dae_sampler import DenoisingAutoencoder, InputError
 from dae_sampler.images import to_float
-from dae_sampler.metrics import Reference, frechet, load_classifier
+from dae_sampler.metrics import Reference, embed, evaluate, feature_space, frechet, load_classifier, nearest
 
 
 def normal(n, mean=0.0, std=1.0, dim=4, seed=0):
@@ -62,3 +62,32 @@ def test_evaluate_for_machines(command, data_root):
     assert found["nfe"] == 7
     assert 0.8 < found["floor"]["precision"] <= 1
     assert found["ratio"] == pytest.approx(found["samples"]["frechet"] / found["floor"]["frechet"])
+
+
+def test_nearest_finds_the_nearest():
+    among = normal(300)
+    distance, index = nearest(among[[7, 3]] + 0.001, among)
+    assert index.tolist() == [7, 3]
+    torch.testing.assert_close(distance, torch.full((2,), 0.002), atol=1e-4, rtol=0)
+
+
+def test_evaluate_shows_a_model_that_copies(monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    train, test = (torch.randint(0, 256, (n, 1, 8, 8), generator=g, dtype=torch.uint8) for n in (400, 100))
+    dae = DenoisingAutoencoder("dense(8)", "gaussian(0.02..20)", (1, 8, 8))
+    features = lambda images: images.flatten(1)  # noqa: E731
+    for copies, fake in ((1.0, to_float(train[:100])), (0.0, torch.rand(100, 1, 8, 8, generator=g))):
+        monkeypatch.setattr("dae_sampler.metrics.sample", lambda *a, fake=fake, **k: fake)
+        found = evaluate(dae, train, test, features, n=100)
+        assert found.copies == pytest.approx(copies, abs=0.05)
+        assert len(found.excess) == 8
+    assert found.shown.shape == (128, 1, 8, 8)
+
+
+def test_own_feature_space_is_imported_and_others_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def flat(images):\n    return images.flatten(1)\n")
+    monkeypatch.chdir(tmp_path)
+    assert embed(feature_space("mine:flat", (3, 4, 4)), torch.zeros(3, 3, 4, 4)).shape == (3, 48)
+    for name, shape in (("mnist", (3, 32, 32)), ("inceptoin", (3, 32, 32)), ("mine:round", (1, 28, 28))):
+        with pytest.raises(InputError):
+            feature_space(name, shape)
