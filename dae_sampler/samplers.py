@@ -137,19 +137,27 @@ def heun(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, churn: float
         yield State(x, x_hat, following)
 
 
-def dpm(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
+def dpm(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, eta: float = 0.0) -> Iterator[State]:
     """The probability-flow ODE by DPM-Solver++(2M): order 2 with one network call a step. Gaussian corruption.
 
     With h the step in -ln sigma and D = r + h / (2 h_before) (r - r_before), x <- (s/sigma) x + (1 - s/sigma) D for the
     next sigma s (Lu et al. 2022, algorithm 2, in units where the data are not scaled).
+
+    Args:
+        eta: noise that is added anew, 0 to 1: x <- D + (s/sigma)^(1+eta) (x - D) + s sqrt(1 - (s/sigma)^(2 eta)) z.
+            0 is the ODE; 1 the reverse SDE, that is ``ancestral`` to second order (SDE-DPM-Solver++, Lu et al. 2022).
     """
+    if not 0 <= eta <= 1:
+        raise InputError(f"eta must be from 0 to 1 for dpm, got {eta:g}")
     before, before_sigma = None, 0.0
     for sigma, following in itertools.pairwise(levels.tolist()):
         x_hat = ahead = dae(x, sigma)
         if before is not None and 0 < following < sigma < before_sigma:
             ratio = math.log(sigma / following) / math.log(before_sigma / sigma)
             ahead = x_hat + ratio / 2 * (x_hat - before)
-        x = ahead + following / sigma * (x - ahead)
+        x = ahead + (following / sigma) ** (1 + eta) * (x - ahead)
+        if eta and following > 0:
+            x = x + following * (1 - (following / sigma) ** (2 * eta)) ** 0.5 * noise.normal(x.shape)
         before, before_sigma = x_hat, sigma
         yield State(x, x_hat, following)
 

@@ -99,7 +99,9 @@ def test_churn_leaves_the_distribution_alone(gaussian_data):
     assert out.var().item() == pytest.approx(0.04, rel=0.05)
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("euler", 200), ("heun", 40), ("dpm", 40), ("ancestral", 200)])
+@pytest.mark.parametrize(
+    ("sampler", "steps"), [("euler", 200), ("heun", 40), ("dpm", 40), ("dpm(eta=1)", 60), ("ancestral", 200)]
+)
 def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, steps):
     dae = gaussian_data(mean=0.4, variance=0.01)
     images = sampling.sample(dae, 2000, sampler=sampler, steps=steps)
@@ -178,6 +180,7 @@ def test_samplers_that_follow_sigma_refuse_other_models(gaussian_data, text):
         {"sampler": "iterate(eta=2)"},
         {"sampler": "langevin(eta=1)"},
         {"sampler": "ancestral(resample=0)"},
+        {"sampler": "dpm(eta=2)"},
     ],
 )
 def test_arguments_out_of_range_are_refused(gaussian_data, arguments):
@@ -189,3 +192,17 @@ def test_levels_out_of_range_are_refused(gaussian_data):
     for level in (0, 21, -1, math.nan):
         with pytest.raises(InputError, match="outside"):
             sampling.refine(gaussian_data(), torch.rand(1, *SHAPE), level=level)
+
+
+def test_dpm_with_all_its_noise_is_ancestral_to_second_order(gaussian_data):
+    """Variance of the samples, against that of the data: the error of ancestral falls like 1/steps, dpm's faster."""
+    dae = gaussian_data(mean=0.5, variance=0.02)
+    x = 0.5 + math.sqrt(0.02 + 4) * torch.randn(40_000, *SHAPE, generator=torch.Generator().manual_seed(0))
+    error = {}
+    for sampler, options in (("ancestral", {}), ("dpm", {"eta": 1.0})):
+        out = run(sampler, dae, x, dae.corruption.levels(20, 2.0), **options)
+        error[sampler] = abs(out.var().item() / 0.02 - 1)
+    assert error["dpm"] < error["ancestral"] / 3
+    first = samplers.dpm(dae, x[:5], dae.corruption.levels(1, 2.0), ImageNoise(0, 0, 5), eta=1.0)
+    other = samplers.ancestral(dae, x[:5], dae.corruption.levels(1, 2.0), ImageNoise(0, 0, 5))
+    torch.testing.assert_close(next(first).x, next(other).x)
