@@ -1,9 +1,9 @@
 # make demo: generate and restore digits with the model that ships.  make test: linter and tests.
-# make paper DATA=...: measure docs/paper.md, docs/bce.md again.
+# make paper DATA=...: measure docs/paper.md, docs/bce.md again.  make interop DATA=...: in k-diffusion and deepinv.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test paper clean
+.PHONY: demo test paper interop clean
 
 demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
@@ -43,5 +43,10 @@ paper: .venv/tested
 		$(BIN)/python benchmarks/paper.py $$part --data-root "$(DATA)" || exit 1; done
 	$(BIN)/python benchmarks/bce.py --data-root "$(DATA)"
 
+interop:
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install --quiet --editable '.[interop]'
+	.venv-interop/bin/python benchmarks/interop.py --data-root "$(DATA)"
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-interop demo

@@ -87,7 +87,7 @@ def iterate(data_root: DataRoot, n: int = 10_000) -> None:
     """From noise: plain iteration with the paper's blind model, and an annealed sampler, state by state."""
     began, judge = time.monotonic(), Judge(data_root)
     plain = states_of(load("mnist-paper"), n, ITERATIONS, sampler="iterate", steps=50)
-    annealed = states_of(load("mnist"), n, ITERATIONS, sampler="ancestral", steps=50)
+    annealed = states_of(load("mnist"), n, ITERATIONS, sampler="dpm(eta=1)", steps=50)
     save_picture(grid(strip(plain[k] for k in ITERATIONS), columns=12), PICTURES / "iterate.png")
     save_picture(grid(strip(annealed[k] for k in ITERATIONS), columns=12), PICTURES / "annealed.png")
     rows = [[k, f"{judge.frechet(plain[k]):.0f}", f"{judge.frechet(annealed[k]):.0f}"] for k in ITERATIONS[1:]]
@@ -141,7 +141,7 @@ def _digits() -> None:
     levels = DenoisingAutoencoder("unet(width=32)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8))
     fit(levels, x, Recipe(steps=4000, every=500))
     plain = states_of(blind, 1000, ITERATIONS, sampler="iterate", steps=50)
-    annealed = states_of(levels, 1000, ITERATIONS, sampler="ancestral", steps=50)
+    annealed = states_of(levels, 1000, ITERATIONS, sampler="dpm(eta=1)", steps=50)
     distance = lambda images: metrics.frechet(real, images.clamp(0, 1).flatten(1))  # noqa: E731
     rows = [[k, f"{distance(plain[k]):.2f}", f"{distance(annealed[k]):.2f}"] for k in ITERATIONS[1:]]
     rows.append(["training images", *2 * [f"{distance(to_float(x)):.2f}"]])
@@ -155,7 +155,7 @@ def _digits() -> None:
 def refine(data_root: DataRoot, samples: Path = Path("runs/generators"), n: int = 10_000) -> None:
     """Refine the samples of a VAE and a GAN: plain iteration, and level-conditional refinement over levels."""
     judge, blind, levels = Judge(data_root), load("mnist-paper"), load("mnist")
-    f, *others = judge.scores(sampling.sample(levels, n, sampler="dpm", steps=20))
+    f, *others = judge.scores(sampling.sample(levels, n, sampler="dpm(eta=1)", steps=50))
     own = ["the model's own samples", f"{f:.1f}", *(f"{v:.3f}" for v in others), "–"]
     for name in ("vae", "gan"):
         began = time.monotonic()
@@ -164,8 +164,10 @@ def refine(data_root: DataRoot, samples: Path = Path("runs/generators"), n: int 
         refined = {"before": before}
         for k in (1, 2, 5):
             refined[f"x ← r(x), {k} times"] = sampling.refine(blind, before, sampler="iterate", steps=k)
-        for level in (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2):
-            refined[f"from σ = {level:g}"] = sampling.refine(levels, before, level=level, sampler="ancestral", steps=20)
+        for level in (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.8):
+            refined[f"from σ = {level:g}"] = sampling.refine(
+                levels, before, level=level, sampler="dpm(eta=1)", steps=10
+            )
         rows = []
         for how, images in refined.items():
             f, *others = judge.scores(images)

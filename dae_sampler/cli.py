@@ -524,7 +524,7 @@ def verify(
         list[float] | None, typer.Option(help="Levels to verify at; default: 0.5 to 0.05. Give it again for more.")
     ] = None,
     points: Annotated[int, typer.Option(min=2, max=100_000, help="How many points of a data set to take.")] = 200,
-    steps: Annotated[int, typer.Option(min=1, max=10**7, help="Training steps of each model.")] = 6000,
+    steps: Annotated[int, typer.Option(min=1, max=10**7, help="Training steps of each model.")] = 8000,
     net: Annotated[str, typer.Option(help="The network; default: dense(256, 256, 256).")] = "dense(256, 256, 256)",
     out: Annotated[Path, typer.Option(help="Picture of a density in the plane, with its fields.")] = Path("verify.png"),
     data_root: DataRoot = None,
