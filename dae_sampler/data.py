@@ -1,4 +1,4 @@
-"""Data sets: by name, from a folder of images, or from an array, held as one tensor (N,C,H,W)."""
+"""Data sets: by name, from a folder of images, or from an array, as one tensor (N,C,H,W)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from . import images as pictures
+from .decoding import decode
 from .errors import InputError, unknown
 
 
@@ -85,7 +86,8 @@ def load(
 
     Args:
         source: a name of ``NAMED``, a folder of images (any depth), or an ``.npy`` or ``.npz`` file.
-        root: where named data sets lie or are downloaded to; by default :func:`default_root`.
+        root: where named data sets lie or are downloaded to, and where decoded folders go that are too large for memory
+            (:mod:`.decoding`); by default :func:`default_root`.
         train: the training half of a named set, or its test half.
         size: make the images of a folder this many pixels square.
         channels: 1 for grey, 3 for colour; by default colour if any image of the folder has it.
@@ -101,7 +103,11 @@ def load(
     if channels not in (None, 1, 3):
         raise InputError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
     if path.is_dir():
-        return _folder(path, size, channels, strict, on_file)
+        files = pictures.find(path)
+        if not files:
+            raise InputError(f"{path} holds no images: give a folder with .png, .jpg or other pictures, at any depth")
+        images, skipped = decode(path, files, size, channels, strict, on_file, root or default_root())
+        return Dataset(images, path.name, tuple(skipped))
     if path.suffix.lower() in pictures.ARRAYS:
         if not path.is_file():
             raise InputError(f"no file at {path}: check the path")
@@ -137,39 +143,3 @@ def _converted(data: Dataset, size: int | None, channels: int | None) -> Dataset
     if shape != (c, h, w):
         images = torch.stack([pictures.to_tensor(pictures.to_picture(image), shape) for image in images])
     return Dataset(images.contiguous(), data.name)
-
-
-def _folder(
-    folder: Path,
-    size: int | None,
-    channels: int | None,
-    strict: bool,
-    on_file: Callable[[int, int], None] | None,
-) -> Dataset:
-    files = pictures.find(folder)
-    if not files:
-        raise InputError(
-            f"{folder} holds no images: give a folder with .png, .jpg or other pictures in it, at any depth"
-        )
-    read, skipped = [], []
-    for i, file in enumerate(files):
-        try:
-            picture = pictures.read(file)
-            read.append(pictures.fit(picture, size, size) if size else picture)
-        except InputError as error:
-            if strict:
-                raise
-            skipped.append(str(error))
-        if on_file:
-            on_file(i + 1, len(files))
-    sizes = sorted({picture.size for picture in read})
-    if not read:
-        raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {skipped[0]}")
-    if size is None and len(sizes) > 1:
-        (w, h), (w2, h2) = sizes[0], sizes[-1]
-        raise InputError(
-            f"the pictures in {folder} have {len(sizes)} sizes, from {w}x{h} to {w2}x{h2}: give one with --size"
-        )
-    channels = channels or (3 if any(picture.mode == "RGB" for picture in read) else 1)
-    shape = (channels, size or sizes[0][1], size or sizes[0][0])
-    return Dataset(torch.stack([pictures.to_tensor(p, shape) for p in read]), folder.name, tuple(skipped))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dae_sampler import data
+from dae_sampler import data, decoding
 from dae_sampler.errors import InputError
 
 
@@ -90,3 +90,46 @@ def test_data_set_that_cannot_be_had_says_where_it_was_sought(tmp_path, monkeypa
     monkeypatch.setattr(data.datasets, "KMNIST", offline)
     with pytest.raises(InputError, match="--data-root"):
         data.load("kmnist", root=tmp_path)
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    monkeypatch.setattr(decoding, "IN_MEMORY", 0)
+    monkeypatch.setattr(decoding, "SAVE_EVERY", 2)
+
+
+def test_a_folder_too_large_for_memory_is_mapped(folder, tmp_path, mapped, monkeypatch):
+    (folder / "bad.png").write_bytes(b"no")
+    loaded = data.load(folder, root=tmp_path / "cache")
+    assert loaded.images.shape == (6, 3, 10, 12)
+    assert len(loaded.skipped) == 1
+    assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 1
+    monkeypatch.setattr(decoding.images, "read", None)  # no picture is read again
+    monkeypatch.setattr(decoding, "_first_size", lambda folder, files: (10, 12))
+    assert torch.equal(data.load(folder, root=tmp_path / "cache").images, loaded.images)
+
+
+def test_an_interrupted_pass_goes_on(folder, tmp_path, mapped, monkeypatch):
+    def interrupt(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.load(folder, size=8, root=tmp_path / "cache", on_file=interrupt)
+    seen = []
+    resumed = data.load(folder, size=8, root=tmp_path / "cache", on_file=lambda done, total: seen.append(done))
+    assert seen == [5, 6]
+    monkeypatch.setattr(decoding, "IN_MEMORY", 1 << 30)
+    assert torch.equal(resumed.images, data.load(folder, size=8).images)
+
+
+def test_a_changed_folder_is_decoded_anew(folder, tmp_path, mapped):
+    before = data.load(folder, root=tmp_path / "cache").images
+    Image.new("RGB", (12, 10), (7, 7, 7)).save(folder / "class-0" / "0.png")
+    after = data.load(folder, root=tmp_path / "cache").images
+    assert not torch.equal(before, after)
+
+
+def test_a_mapped_grey_folder_stays_grey(tmp_path, mapped):
+    Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
+    assert data.load(tmp_path, root=tmp_path / "cache").images.shape == (1, 1, 8, 8)
