@@ -566,8 +566,8 @@ def verify(
             f"by the bound or more in {c.reaching:.2%}",
             markup=False,
         )
-    if found.limits:
-        gaps = ", ".join(f"{gap:.3f} at {s:g}" for s, gap in zip(sigmas, found.limits, strict=True))
+    if found.limit:
+        gaps = ", ".join(f"{gap:.4f} at {s:g}" for s, gap in found.limit)
         console.print(f"relative distance between grad log p_sigma and grad log p: {gaps}", markup=False)
     if truth.dim == 2:
         console.print(f"wrote {out}; next: dae-sampler verify --density gaussians", markup=False)

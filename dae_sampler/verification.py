@@ -7,7 +7,7 @@ p_sigma(x_tilde), over x_tilde ~ p_sigma, and the true log p_sigma along x <- x 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,8 @@ ROUNDING = 1e-9
 DRAWS = 1 << 18
 """Training images drawn from a density, if that is not more than ``VALUES`` numbers."""
 VALUES = 1 << 26
+SMALL = (0.1, 0.05, 0.02, 0.01, 0.005)
+"""Levels at which the smoothed density is compared with the density itself."""
 BATCH = 1024
 
 
@@ -120,7 +122,7 @@ def climb(
     return Climb(int(judged.sum()), share(rise >= -slack), share(rise >= bound - slack), paths)
 
 
-def limit(density: Density, sigmas: list[float], n: int = 20_000, seed: int = 1) -> list[float]:
+def limit(density: Density, sigmas: Sequence[float], n: int = 20_000, seed: int = 1) -> list[float]:
     """sqrt(E|grad log p_sigma - grad log p|^2 / E|grad log p|^2) over x ~ p, for a smooth density: 0 as sigma -> 0."""
     x = density.sample(n, torch.Generator().manual_seed(seed))
     truth = density.score(x, 0.0)
@@ -139,14 +141,14 @@ class Verification:
     """The sigma of the climbs."""
     climbs: dict[str, Climb]
     """By loss, and of the ``exact`` denoiser."""
-    limits: list[float] | None
-    """See :func:`limit`; None where the density is not smooth."""
+    limit: list[tuple[float, float]]
+    """(sigma, :func:`limit` there); empty where the density is not smooth."""
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
         climbs = {k: {"steps": c.steps, "rising": c.rising, "reaching": c.reaching} for k, c in self.climbs.items()}
         agreements = {loss: [a._asdict() for a in some] for loss, some in self.agreements.items()}
-        return agreements | {"climb_sigma": self.climbed_at, "climb": climbs, "limit": self.limits}
+        return agreements | {"climb_sigma": self.climbed_at, "climb": climbs, "limit": self.limit}
 
 
 def density(name: str, points: int, root: Path | None) -> tuple[Density, tuple[int, int, int]]:
@@ -205,5 +207,5 @@ def verify(
         {loss: [agreement(dae, truth, s) for s in sigmas] for loss, dae in models.items()},
         middle,
         climbs,
-        limit(truth, sigmas) if smooth else None,
+        list(zip(SMALL, limit(truth, SMALL), strict=True)) if smooth else [],
     )
