@@ -57,7 +57,7 @@ SPECS = [
     "unet",
     "dense(4)",
 ]
-RESTORE = ["--sampler", "--steps", "--level", "--corruption", "--out", "--trajectory", "--strict", "--compare"]
+RESTORE = ["--sampler", "--steps", "--level", "--added", "--corruption", "--out", "--trajectory", "--strict", "--compare"]
 OPTIONS = {
     "train": [
         "--corruption",

@@ -26,6 +26,7 @@ from dae_sampler.samplers import State
 
 PAGE = DOCS / "paper.md"
 PICTURES = DOCS / "paper"
+MILDER = {"vae": [], "gan": [(0, 0.5), (0, 0.8), (0.3, 0.4), (0.4, 0.5)]}
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50)
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
 app = typer.Typer(add_completion=False)

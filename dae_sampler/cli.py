@@ -214,70 +214,114 @@ def sample(
     console.print(f"next: dae-sampler sample {model} -n 1000 --out more/ --seed {seed + 1}", markup=False)
 
 
-def _from_images(method: str, chooser: str, summary: str, examples: str) -> None:
-    """Register a command that starts from images: they take the same options and differ in what is done to them."""
-
-    @app.command(method, help=summary, epilog=examples)
-    def command(
-        model: Model,
-        source: Source,
-        sampler: Sampler = None,
-        steps: Steps = None,
-        level: Level = None,
-        corruption: Yours = "",
-        out: Out = None,
-        compare: Compare = False,
-        trajectory: Trajectory = None,
-        every: Every = 1,
-        strict: Strict = False,
-        seed: Seed = 0,
-        device: Device = "auto",
-        precision: Precision = "auto",
-        quiet: Quiet = False,
-    ) -> None:
-        console.quiet = quiet
-        from . import images, sampling
-
-        out = _destination(f"{method}d", source, out)
-        _spare(source, out, trajectory)
-        film = images.Film(trajectory, every) if trajectory else None
-        dae = _load(model, corruption, device, precision)
-        level = sampling.start_level(dae, level)
-        sampler, steps = getattr(sampling, chooser)(dae, sampler, steps)
-        inputs = images.load(source, dae.shape, beyond=dae.corruption.overshoot(level), strict=strict)
-        _show_notes(inputs)
-        n = len(inputs.images)
-        with images.Writer(out, n) as writer, _sampling_bar(dae, sampler, steps, n) as bar:
-            options = {"level": level, "sampler": sampler, "steps": steps, "seed": seed}
-            watch = _watcher(dae, bar, film, steps)
-            restored = getattr(sampling, method)(dae, inputs.images, on_step=watch, **options)
-            writer.add(restored, inputs.names)
-        if film:
-            film.save(restored)
-        place = out.with_name(f"{out.stem}-compare.png") if compare else None
-        if place:
-            images.save_picture(images.pairs(inputs.images, restored), place)
-        done = f"{n} images by {sampler} from level {level:g}, {steps} steps"
-        console.print(f"wrote {_listed(out, place, trajectory)}: {done}", markup=False)
-        higher = min(1.5 * level, dae.corruption.high)
-        console.print(f"next, to invent more: dae-sampler {method} {model} {source} --level {higher:g}", markup=False)
-
-
-_from_images(
-    "refine",
-    "choose",
-    "Add noise to images up to a level and sample down: they move to where the data are dense.\n\n"
-    "With --sampler iterate, the paper's refinement: plain iteration, no noise added.",
-    "Examples: dae-sampler refine mnist vae-samples/ --level 0.5 --compare | "
-    "dae-sampler refine mnist-paper digits.npy --sampler iterate --steps 10",
+@app.command(
+    epilog="Examples: dae-sampler refine mnist vae-samples/ --level 0.5 --compare | "
+    "dae-sampler refine mnist gan.npy --level 0.5 --added 0.4 | "
+    "dae-sampler refine mnist-paper digits.npy --sampler iterate --steps 10"
 )
-_from_images(
-    "denoise",
-    "choose_restorer",
-    "Restore images that are already damaged at --level, adding nothing.",
-    "Examples: dae-sampler denoise mnist scans/ --level 0.5 --compare | "
-    "dae-sampler denoise mnist noisy.npy --level 0.8 --steps 1 (the posterior mean: least squared error)",
+def refine(
+    context: typer.Context,
+    model: Model,
+    source: Source,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    level: Level = None,
+    added: Annotated[
+        float | None,
+        typer.Option(help="Level of the noise that is added; below --level, an image's own faults count as noise too."),
+    ] = None,
+    corruption: Yours = "",
+    out: Out = None,
+    compare: Compare = False,
+    trajectory: Trajectory = None,
+    every: Every = 1,
+    strict: Strict = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Add noise to images up to a level and sample down: they move to where the data are dense.
+
+    With --sampler iterate, the paper's refinement: plain iteration, no noise added.
+    """
+    _restore("refine", **context.params)
+
+
+@app.command(
+    epilog="Examples: dae-sampler denoise mnist scans/ --level 0.5 --compare | "
+    "dae-sampler denoise mnist noisy.npy --level 0.8 --steps 1 (the posterior mean: least squared error)"
 )
+def denoise(
+    context: typer.Context,
+    model: Model,
+    source: Source,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    level: Level = None,
+    corruption: Yours = "",
+    out: Out = None,
+    compare: Compare = False,
+    trajectory: Trajectory = None,
+    every: Every = 1,
+    strict: Strict = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Restore images that are already damaged at --level, adding nothing."""
+    _restore("denoise", **context.params)
+
+
+def _restore(
+    method: str,
+    *,
+    model: str,
+    source: Path,
+    sampler: str | None,
+    steps: int | None,
+    level: float | None,
+    corruption: str,
+    out: Path | None,
+    compare: bool,
+    trajectory: Path | None,
+    every: int,
+    strict: bool,
+    seed: int,
+    device: str,
+    precision: str,
+    quiet: bool,
+    **added: float | None,
+) -> None:
+    """What refine and denoise have in common: nearly everything."""
+    console.quiet = quiet
+    from . import images, sampling
+
+    out = _destination(f"{method}d", source, out)
+    place = out.with_name(f"{out.stem}-compare.png") if compare else None
+    _spare(source, out, place, trajectory)
+    film = images.Film(trajectory, every) if trajectory else None
+    dae = _load(model, corruption, device, precision)
+    level = sampling.start_level(dae, level)
+    choose = sampling.choose if method == "refine" else sampling.choose_restorer
+    sampler, steps = choose(dae, sampler, steps)
+    inputs = images.load(source, dae.shape, beyond=dae.corruption.overshoot(level), strict=strict)
+    _show_notes(inputs)
+    n = len(inputs.images)
+    with images.Writer(out, n) as writer, _sampling_bar(dae, sampler, steps, n) as bar:
+        options = {"level": level, "sampler": sampler, "steps": steps, "seed": seed, **added}
+        watch = _watcher(dae, bar, film, steps)
+        restored = getattr(sampling, method)(dae, inputs.images, on_step=watch, **options)
+        writer.add(restored, inputs.names)
+    if film:
+        film.save(restored)
+    if place:
+        images.save_picture(images.pairs(inputs.images, restored), place)
+    done = f"{n} images by {sampler} from level {level:g}, {steps} steps"
+    console.print(f"wrote {_listed(out, place, trajectory)}: {done}", markup=False)
+    higher = min(1.5 * level, dae.corruption.high)
+    console.print(f"next, to invent more: dae-sampler {method} {model} {source} --level {higher:g}", markup=False)
 
 
 @app.command(

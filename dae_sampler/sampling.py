@@ -157,6 +157,7 @@ def refine(
     images: Tensor,
     *,
     level: float | None = None,
+    added: float | None = None,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -171,6 +172,9 @@ def refine(
         dae: the model.
         images: (N,C,H,W) of the model's shape, uint8 or float.
         level: where to start, within the model's levels; by default the corruption's ``usual_level``.
+        added: level of the corruption that is added, from 0 (:func:`denoise`) to ``level`` (the default, but 0 for
+            ``iterate``). With less than ``level``, the faults that images have already are taken for noise as well:
+            they change more where they are wrong and less where they are not.
         sampler, steps: as for :func:`choose`.
         seed: the noise of image i is a function of (seed, i).
         on_step: called with the :class:`State` of each batch after each step.
@@ -182,8 +186,13 @@ def refine(
         InputError: an argument is out of its range or does not go with the model.
     """
     sampler, steps = choose(dae, sampler, steps)
-    plain = sampler.startswith("iterate")
-    return _from_images(dae, images, level, sampler, steps, seed, on_step, corrupt=not plain)
+    level = start_level(dae, level)
+    if added is None:
+        added = 0 if sampler.startswith("iterate") else level
+    least = 1e-9 if dae.corruption.reveals else 0  # without erased pixels there is nothing to reveal
+    if not least <= added <= level:
+        raise InputError(f"what is added must be from 0 to the level {level:g}, got {added:g}")
+    return _from_images(dae, images, level, added, sampler, steps, seed, on_step)
 
 
 @torch.inference_mode()
@@ -201,10 +210,10 @@ def denoise(
 
     ``steps=1`` with ``euler`` or ``heun`` is the posterior mean r(x), which has the least squared error but is blurred
     where the damage leaves a choice; more steps settle on one sharp restoration. A model of one level gives r(x) by
-    default. Arguments, result and errors are those of :func:`refine`.
+    default. Arguments, result and errors are those of :func:`refine`, but for ``added``.
     """
     sampler, steps = choose_restorer(dae, sampler, steps)
-    return _from_images(dae, images, level, sampler, steps, seed, on_step, corrupt=False)
+    return _from_images(dae, images, start_level(dae, level), 0, sampler, steps, seed, on_step)
 
 
 class Held:
@@ -273,25 +282,25 @@ def inpaint(
 def _from_images(
     dae: Denoiser,
     images: Tensor,
-    level: float | None,
+    level: float,
+    added: float,
     sampler: str,
     steps: int,
     seed: int,
     on_step: Callable[[State], None] | None,
-    corrupt: bool,
 ) -> Tensor:
     check_shape(dae, images)
-    q, level = dae.corruption, start_level(dae, level)
+    q = dae.corruption
     plain = sampler.startswith("iterate")
     levels = torch.full((steps + 1,), level) if plain else q.levels(steps, level)
     batches, size = [], batch_size(dae.shape)
     for start in range(0, len(images), size):
         x = to_float(images[start : start + size]).to(dae.device)
         noise = ImageNoise(seed, start, len(x), dae.device)
-        if corrupt:
+        if added:
             if how := facts(dae).get("binarise"):
                 x = binarise(x, how, noise)
-            x = q(x, torch.tensor(level, device=x.device), noise)
+            x = q(x, torch.tensor(added, device=x.device), noise)
         batches.append(_run(sampler, dae, x, levels, noise, on_step))
     return torch.cat(batches)
 

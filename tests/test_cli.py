@@ -241,6 +241,8 @@ BAD = [
     (["corrupt", "noise(1)", "."], "unknown corruption"),
     (["refine", "MODEL", ".", "--level", "99"], "outside"),
     (["denoise", "MODEL", "."], "no pictures"),
+    (["denoise", "MODEL", "x", "--added", "0.1"], "No such option"),
+    (["refine", "MODEL", "x", "--added", "0.1", "--strict=1"], "strict"),
     (["refine", "MODEL", "picture.png", "--out", "."], "overwrite"),
     (["refine", "MODEL", "picture.gif", "--trajectory", "picture.gif"], "overwrite"),
     (["train", "digits", "--epochs", "inf"], "epochs"),

@@ -157,3 +157,16 @@ def test_best_sampler_of_a_checkpoint_keeps_its_steps():
     dae.info = {"sampler": {"name": "heun(churn=0.1)", "steps": 9}}
     assert sampling.choose(dae) == ("heun(churn=0.1)", 9)
     assert sampling.choose(dae, "dpm") == ("dpm", 20)
+
+
+def test_what_is_added_leads_from_denoising_to_refining():
+    dae, x = GaussianData(variance=0.02), torch.rand(50, 1, 4, 4)
+    options = {"level": 0.5, "sampler": "dpm", "steps": 6, "seed": 2}
+    refined = sampling.refine(dae, x, **options)
+    assert torch.equal(sampling.refine(dae, x, added=0, **options), sampling.denoise(dae, x, **options))
+    assert torch.equal(sampling.refine(dae, x, added=0.5, **options), refined)
+    mild = sampling.refine(dae, x, added=0.25, **options)
+    assert mild.var() < refined.var()
+    for added in (-0.1, 0.6, float("nan")):
+        with pytest.raises(InputError, match="added"):
+            sampling.refine(dae, x, added=added, **options)
