@@ -43,7 +43,7 @@ def check(path: Path) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure in the format of ``path``'s extension."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=85)
 
 
 def _panels(columns: int) -> tuple[Figure, Any]:
@@ -58,7 +58,7 @@ def fields(density: Density, dae: Denoiser, sigma: float, paths: Tensor) -> Figu
     """A density in the plane, smoothed, with the true field r - x, the learned one, and ``paths`` (steps+1, N, 2)."""
     figure, (left, middle, right) = _panels(3)
     fine = torch.linspace(-MARGIN, 1 + MARGIN, 161, dtype=torch.float64)
-    coarse = torch.linspace(-MARGIN, 1 + MARGIN, 22, dtype=torch.float64)
+    coarse = torch.linspace(-MARGIN, 1 + MARGIN, 18, dtype=torch.float64)
     shade = density.log_p(torch.cartesian_prod(fine, fine), sigma).exp().view(161, 161).T
     x = torch.cartesian_prod(coarse, coarse)
     truth = density.posterior_mean(x, sigma) - x
