@@ -57,7 +57,7 @@ SPECS = [
     "unet",
     "dense(4)",
 ]
-RESTORE = ["--sampler", "--steps", "--level", "--added", "--corruption", "--out", "--trajectory", "--strict", "--compare"]
+RESTORE = ["--sampler", "--steps", "--level", "--corruption", "--out", "--trajectory", "--strict", "--compare"]
 OPTIONS = {
     "train": [
         "--corruption",
@@ -90,7 +90,7 @@ OPTIONS = {
         "--seed",
         "--device",
     ],
-    "refine": RESTORE,
+    "refine": [*RESTORE, "--added"],
     "denoise": RESTORE,
     "inpaint": ["--mask", "-n", "--sampler", "--steps", "--out", "--compare", "--seed"],
     "verify": ["--density", "--sigma", "--points", "--net", "--out", "--seed"],

@@ -102,18 +102,18 @@ def load(
         raise InputError(f"size must be 2 pixels or more, got {size}")
     if channels not in (None, 1, 3):
         raise InputError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
-    if path.is_dir():
+    if str(source) in NAMED:  # also where a folder has that name: ./mnist is the folder
+        loaded = Dataset(_named(str(source), root or default_root(), train), str(source))
+    elif path.is_dir():
         files = pictures.find(path)
         if not files:
             raise InputError(f"{path} holds no images: give a folder with .png, .jpg or other pictures, at any depth")
         images, skipped = decode(path, files, size, channels, strict, on_file, root or default_root())
         return Dataset(images, path.name, tuple(skipped))
-    if path.suffix.lower() in pictures.ARRAYS:
+    elif path.suffix.lower() in pictures.ARRAYS:
         if not path.is_file():
             raise InputError(f"no file at {path}: check the path")
         loaded = Dataset(pictures.from_array(pictures.load_array(path), str(path)), path.name)
-    elif str(source) in NAMED:
-        loaded = Dataset(_named(str(source), root or default_root(), train), str(source))
     elif path.exists():
         raise InputError(f"{path} is not a data set: give a folder of images, an .npy or .npz file, or a name")
     elif len(path.parts) > 1 or path.suffix:

@@ -126,7 +126,7 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
 
 
 def _absolute(text: str | None) -> str | None:
-    return str(Path(text).resolve()) if text and Path(text).exists() else text
+    return str(Path(text).resolve()) if text and text not in data.NAMED and Path(text).exists() else text
 
 
 def _fresh(source: str) -> Path:

@@ -133,3 +133,11 @@ def test_a_changed_folder_is_decoded_anew(folder, tmp_path, mapped):
 def test_a_mapped_grey_folder_stays_grey(tmp_path, mapped):
     Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
     assert data.load(tmp_path, root=tmp_path / "cache").images.shape == (1, 1, 8, 8)
+
+
+def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    Image.new("L", (8, 8), 9).save(tmp_path / "digits" / "a.png")
+    assert len(data.load("digits").images) > 1000
+    assert len(data.load("./digits").images) == 1
