@@ -3,7 +3,9 @@
 python benchmarks/corruptions.py generate|reveal|complete|likelihood --data-root DATA
 """
 
+import functools
 import time
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -12,7 +14,7 @@ from judge import Judge
 from page import DOCS, fill
 from torchvision.datasets import MNIST
 
-from dae_sampler import DenoisingAutoencoder, Recipe, fit, likelihood, load, sampling
+from dae_sampler import DenoisingAutoencoder, Recipe, data, fit, likelihood, load, sampling
 from dae_sampler.images import grid, load_mask, pairs, save_picture, to_float
 
 PAGE, PICTURES = DOCS / "corruptions.md", DOCS / "corruptions"
@@ -21,12 +23,14 @@ DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MN
 app = typer.Typer(add_completion=False)
 
 
-def trained(corruption: str, x: torch.Tensor, steps: int) -> DenoisingAutoencoder:
-    """The default network under a corruption."""
+@functools.lru_cache(maxsize=1)
+def trained(corruption: str, binarise: str | None, root: str, steps: int) -> DenoisingAutoencoder:
+    """The default network under a corruption, on MNIST as it is or binarised."""
+    x = data.load("mnist", root=Path(root)).images
     torch.manual_seed(0)
     dae = DenoisingAutoencoder("unet", corruption, (1, 28, 28))
     dae.precision = load("mnist").precision
-    return fit(dae, x, Recipe(steps=steps, every=steps))
+    return fit(dae, x, Recipe(steps=steps, every=steps, binarise=binarise))
 
 
 @app.command()
@@ -34,29 +38,27 @@ def generate(data_root: DataRoot, steps: int = 800, n: int = 1000) -> None:
     """What each corruption generates."""
     PICTURES.mkdir(exist_ok=True)
     began, grey, binary = time.monotonic(), Judge(data_root), Judge(data_root, binary=True)
-    models = {
-        "gaussian(0.02..20, lognormal(-0.5, 1.2))": ["ancestral"],
-        "erasure(0..1)": ["reveal", "reveal(means=1)"],
-        "salt-pepper(0..1)": ["walk(draw=1)", "walk"],
-        "masking(0..1)": ["walk(draw=1)", "walk"],
-        "masking(0.25)+gaussian(0.02..20, lognormal(-0.5, 1.2))": ["walk"],
-    }
+    cases = [
+        ("gaussian(0.02..20, lognormal(-0.5, 1.2))", None, "ancestral", 50),
+        ("erasure(0..1)", "dynamic", "reveal", 98),
+        ("erasure(0..1)", "dynamic", "reveal(means=1)", 98),
+        ("salt-pepper(0..1)", "dynamic", "walk(draw=1)", 50),
+        ("salt-pepper(0..1)", None, "walk", 50),
+        ("masking(0..1)", "dynamic", "walk(draw=1)", 50),
+        ("masking(0..1)", None, "walk", 50),
+        ("masking(0.25)+gaussian(0.02..20, lognormal(-0.5, 1.2))", None, "walk", 50),
+    ]
     rows, shown = [], []
-    for corruption, samplers in models.items():
-        dae = trained(corruption, grey.train, steps)
-        for sampler in samplers:
-            x = sampling.sample(dae, n, sampler=sampler, steps=98 if "reveal" in sampler else 50)
-            is_binary = sampler == "reveal" or "draw" in sampler
-            judge = binary if is_binary else grey
-            frechet, precision, recall, *_ = judge.scores(x)
-            kind = "binary" if is_binary else "grey"
-            rows.append(
-                [f"`{corruption}`", f"`{sampler}`", kind, f"{frechet:.0f}", f"{precision:.2f}", f"{recall:.2f}"]
-            )
-            shown.append(x[:16])
-            print(rows[-1], flush=True)
+    for corruption, binarise, sampler, calls in cases:
+        x = sampling.sample(trained(corruption, binarise, data_root, steps), n, sampler=sampler, steps=calls)
+        kind, judge = ("binary", binary) if sampler in ("reveal", "walk(draw=1)") else ("grey", grey)
+        frechet, precision, recall, *_ = judge.scores(x)
+        rows.append([f"`{corruption}`", f"`{sampler}`", kind, f"{frechet:.0f}", f"{precision:.2f}", f"{recall:.2f}"])
+        shown.append(x[:16])
+        print(rows[-1], flush=True)
     for kind, judge in (("grey", grey), ("binary", binary)):
-        frechet, precision, recall, *_ = judge.scores(judge.train[torch.randperm(60_000)[:n]])
+        real = to_float(judge.train[torch.randperm(60_000, generator=torch.Generator().manual_seed(0))[:n]])
+        frechet, precision, recall, *_ = judge.scores(real)
         rows.append(["training images", "", kind, f"{frechet:.0f}", f"{precision:.2f}", f"{recall:.2f}"])
     save_picture(grid(torch.cat(shown), columns=16), PICTURES / "generate.png")
     header = ["corruption", "sampler", "images", "Fréchet", "precision", "recall"]
@@ -75,7 +77,8 @@ def reveal(data_root: DataRoot, n: int = 1000) -> None:
         rows.append([f"`{sampler}`", steps, f"{frechet:.1f}", f"{precision:.3f}", f"{recall:.3f}"])
         shown.append(x[:16])
         print(rows[-1], flush=True)
-    frechet, precision, recall, *_ = judge.scores(judge.train[torch.randperm(60_000)[:n]])
+    real = judge.train[torch.randperm(60_000, generator=torch.Generator().manual_seed(0))[:n]]
+    frechet, precision, recall, *_ = judge.scores(real)
     rows.append(["training images, binarised", "", f"{frechet:.1f}", f"{precision:.3f}", f"{recall:.3f}"])
     save_picture(grid(torch.cat(shown), columns=16), PICTURES / "reveal.png")
     fill(LIKELIHOOD, "reveal", ["sampler", "steps", "Fréchet", "precision", "recall"], rows, time.monotonic() - began)

@@ -209,7 +209,7 @@ def sample(
                     if writer:
                         writer.add(some)
                     if film and not first:
-                        film.save(some)
+                        film.save(some[: max(1, len(processes.share(len(some))))])
     console.print(f"wrote {_listed(out, trajectory)}: {n} images by {name}, {count} steps", markup=False)
     console.print(f"next: dae-sampler sample {model} -n 1000 --out more/ --seed {seed + 1}", markup=False)
 

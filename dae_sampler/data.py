@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from . import images as pictures
+from . import processes
 from .decoding import decode
 from .errors import InputError, unknown
 
@@ -127,7 +128,8 @@ def load(
 
 def _named(name: str, root: Path, train: bool) -> Tensor:
     try:
-        return NAMED[name](root, train)
+        with processes.first_alone():
+            return NAMED[name](root, train)
     except InputError:
         raise
     except Exception as error:  # torchvision raises almost anything on damaged files

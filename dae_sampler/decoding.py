@@ -69,14 +69,12 @@ def decode(
         pixels, reached = np.empty(whole, np.uint8), Pass()
         _fill(pixels, reached, folder, files, size, strict, on_file, save=None)
     else:
-        place = cache / "decoded" / f"{folder.name}-{_digest(folder, files, shape)}"
-        if processes.rank() > 0:
-            processes.wait()  # the first process decodes
-        with _locked(place):
+        place = cache / "decoded" / f"{folder.name}-{_digest(folder, files, (size, *shape))}"
+        with processes.first_alone(), _locked(place):
             pixels, reached = _open(place, whole)
+            if strict and reached.skipped:
+                raise InputError(reached.skipped[0])
             _fill(pixels, reached, folder, files, size, strict, on_file, lambda: _save(place, pixels, reached))
-        if processes.rank() == 0:
-            processes.wait()
         pixels = np.load(place / "images.npy", mmap_mode="c")
     if not reached.kept:
         raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {reached.skipped[0]}")
@@ -129,12 +127,14 @@ def _first_size(folder: Path, files: Sequence[Path]) -> tuple[int, int]:
     raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {first}")
 
 
-def _digest(folder: Path, files: Sequence[Path], shape: tuple[int, ...]) -> str:
+def _digest(folder: Path, files: Sequence[Path], shape: tuple[int | None, ...]) -> str:
     """Changes with any file's name, size or time."""
     digest = hashlib.sha256(repr((str(folder.resolve()), shape)).encode())
     for file in files:
         facts = file.stat()
-        digest.update(repr((os.fsencode(file.relative_to(folder)), facts.st_size, facts.st_mtime_ns)).encode())
+        digest.update(
+            repr((os.fsencode(file.relative_to(folder)), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)).encode()
+        )
     return digest.hexdigest()[:16]
 
 
@@ -147,6 +147,7 @@ def _open(place: Path, whole: tuple[int, ...]) -> tuple[np.ndarray, Pass]:
             return pixels, reached
     except (OSError, ValueError, TypeError):
         pass
+    (place / "pass.json").unlink(missing_ok=True)
     pixels = np.lib.format.open_memmap(place / "images.npy", mode="w+", dtype=np.uint8, shape=whole)
     if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would kill the process
         with (place / "images.npy").open("r+b") as file:

@@ -97,7 +97,7 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
         InputError: there is a run and it is not to be resumed, or the other way round, or the settings do not fit it.
     """
     settings = replace(settings, **{name: _absolute(getattr(settings, name)) for name in PATHS})
-    resume = resume or (processes.restarted() and out is not None and Run(out).config_file.exists())
+    resume = resume or processes.agreed(_restarted(out))
     if not resume:
         if not settings.data:
             raise InputError(f"say what to train on: a folder, an .npy or .npz file, or one of {', '.join(data.NAMED)}")
@@ -125,6 +125,13 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
     return run, Settings(**(asdict(before) | changed))
 
 
+def _restarted(out: Path | None) -> bool:
+    """Whether the run in ``out`` was begun by this launch of torchrun, which lost a process since."""
+    if processes.launch() is None or out is None or not Run(out).config_file.is_file():
+        return False
+    return Run(out).read_config().get("launch") == processes.launch()
+
+
 def _absolute(text: str | None) -> str | None:
     return str(Path(text).resolve()) if text and text not in data.NAMED and Path(text).exists() else text
 
@@ -143,7 +150,7 @@ def train(settings: Settings, run: Run, console: Console) -> int:
 
         def on_file(done: int, total: int) -> None:
             bar.total = total
-            bar.advance()
+            bar.advance(done - bar.done)
 
         root = Path(settings.data_root) if settings.data_root else None
         wanted = {"size": settings.size, "channels": settings.channels, "strict": settings.strict}
@@ -160,7 +167,7 @@ def train(settings: Settings, run: Run, console: Console) -> int:
     first = processes.rank() == 0
     with run.lock() if first else nullcontext():
         if first:
-            run.write_config({"version": __version__, **asdict(settings)})
+            run.write_config({"version": __version__, "launch": processes.launch(), **asdict(settings)})
         _announce(console, dae, dataset.images, recipe, run)
         return _fit(dae, dataset.images, recipe, run, console, settings.tensorboard)
 
@@ -199,7 +206,11 @@ def _announce(console: Console, dae: DenoisingAutoencoder, x: Tensor, recipe: Re
 def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console: Console, tensorboard: bool) -> int:
     done = run.done()
     bar = Bar(console, "training", recipe.steps, "images", recipe.batch, done)
-    with bar, _stopping() as signals, _events(run, done) if tensorboard else nullcontext() as events:
+    with (
+        bar,
+        _stopping() as signals,
+        _events(run, done) if tensorboard and not processes.rank() else nullcontext() as events,
+    ):
 
         def on_progress(progress: Progress) -> None:
             bar.advance()
@@ -212,7 +223,7 @@ def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console
             fit(dae, x, recipe, run=run, on_progress=on_progress, should_stop=lambda: bool(signals))
         except TrainingInterrupted:
             console.print(f"stopped and saved; go on with: dae-sampler train --resume --out {run.folder}", markup=False)
-            return 128 + signals[0]
+            return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
     console.print(f"wrote {run.folder}/model.safetensors; next: dae-sampler sample {run.folder}", markup=False)
     return 0
 

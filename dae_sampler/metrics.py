@@ -108,7 +108,15 @@ def feature_space(name: str, shape: tuple[int, int, int]) -> Features:
         return _inception()
     if ":" not in name:
         raise unknown("feature space", name, ["mnist", "inception"])
-    return import_name(name, "--features")
+    features = import_name(name, "--features")
+    try:
+        found = features(torch.zeros(2, *shape))
+        fits = isinstance(found, Tensor) and found.ndim == 2 and len(found) == 2
+    except Exception as error:  # it is the user's code
+        raise InputError(f"{name} fails on images {tuple(shape)} ({error}): check --features") from None
+    if not fits:
+        raise InputError(f"{name} does not map images (B,C,H,W) to features (B, any number): check --features")
+    return features
 
 
 def _inception() -> Features:
@@ -197,7 +205,7 @@ def frechet(real: Tensor, fake: Tensor) -> float:
         raise InputError("evaluation needs the extra: pip install 'dae-sampler[evaluate]'") from None
     identity = nn.Identity()
     identity.num_features = real.shape[1]
-    metric = FrechetInceptionDistance(identity)
+    metric = FrechetInceptionDistance(identity, sync_on_compute=False)  # each process has all features
     metric.update(real, real=True)
     metric.update(fake, real=False)
     return metric.compute().item()
@@ -260,7 +268,8 @@ def evaluate(
     Raises:
         InputError: the images are not of the model's shape, or too few.
     """
-    check_shape(dae, train)
+    for x in (train, test):
+        check_shape(dae, x)
     if n > len(train):
         raise InputError(f"n is {n}, but there are {len(train)} training images to compare with: lower -n")
     if how := dae.info.get("binarise"):

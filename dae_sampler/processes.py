@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -34,21 +35,33 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # torchrun ends processes whose peers are lost; a peer that decodes a folder may take hours
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=12))
     try:
         yield
     finally:
         dist.destroy_process_group()
 
 
-def restarted() -> bool:
-    """Whether torchrun started this process again, after one of them was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+def launch() -> str | None:
+    """A name of this launch of torchrun, the same after it restarts lost processes; None without torchrun."""
+    run = os.environ.get("TORCHELASTIC_RUN_ID")
+    return run and f"{run}/{os.getppid()}"
 
 
 def wait() -> None:
     """Wait until all processes are here."""
     total(torch.zeros(()))
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """The first process goes first, for example to download; then the others."""
+    if rank() > 0:
+        wait()
+    yield
+    if rank() == 0:
+        wait()
 
 
 def mean(value: Tensor) -> Tensor:

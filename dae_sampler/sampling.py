@@ -191,7 +191,8 @@ def refine(
         added = 0 if sampler.startswith("iterate") else level
     least = 1e-9 if dae.corruption.reveals else 0  # without erased pixels there is nothing to reveal
     if not least <= added <= level:
-        raise InputError(f"what is added must be from 0 to the level {level:g}, got {added:g}")
+        above = "above 0, up" if least else "from 0"
+        raise InputError(f"what is added must be {above} to the level {level:g}, got {added:g}")
     return _from_images(dae, images, level, added, sampler, steps, seed, on_step)
 
 

@@ -179,6 +179,7 @@ def fit(
             if writer:
                 writer.save_state(*state.snapshot())
         if stop and not last:
+            processes.wait()  # for the first to have saved
             raise TrainingInterrupted
     state.finish(writer)
     return dae.eval()

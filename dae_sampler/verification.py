@@ -197,14 +197,18 @@ def verify(
         dae = DenoisingAutoencoder(net, corruption, shape, loss)
         models[loss] = fit(dae, x, recipe, on_progress=lambda progress: on_step and on_step())
     middle = sigmas[len(sigmas) // 2]
-    start = x[:500].flatten(1) + middle * torch.randn(500, truth.dim, generator=torch.Generator().manual_seed(seed))
+    start = x[: min(500, VALUES // (100 * truth.dim) + 1)].flatten(1)
+    start = start + middle * torch.randn(start.shape, generator=torch.Generator().manual_seed(seed))
     exact = Exact(truth, models["bce"].corruption, shape)
     climbs = {loss: climb(dae, truth, start, middle) for loss, dae in models.items()}
     climbs["exact"] = climb(exact, truth, start.double(), middle)
     smooth = isinstance(truth, Gaussians) and truth.variances.min() > 0
     return Verification(
         models,
-        {loss: [agreement(dae, truth, s) for s in sigmas] for loss, dae in models.items()},
+        {
+            loss: [agreement(dae, truth, s, n=max(GROUPS, min(20_000, VALUES // truth.dim))) for s in sigmas]
+            for loss, dae in models.items()
+        },
         middle,
         climbs,
         list(zip(SMALL, limit(truth, SMALL), strict=True)) if smooth else [],

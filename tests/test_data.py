@@ -141,3 +141,23 @@ def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(tmp_path, monk
     Image.new("L", (8, 8), 9).save(tmp_path / "digits" / "a.png")
     assert len(data.load("digits").images) > 1000
     assert len(data.load("./digits").images) == 1
+
+
+def test_a_lost_file_of_the_cache_is_made_again(folder, tmp_path, mapped):
+    before = data.load(folder, root=tmp_path / "cache").images.clone()
+    (place,) = (tmp_path / "cache" / "decoded").iterdir()
+    (place / "images.npy").unlink()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.load(folder, root=tmp_path / "cache", on_file=interrupt)
+    assert torch.equal(data.load(folder, root=tmp_path / "cache").images, before)
+
+
+def test_a_cached_pass_is_strict_when_asked_to_be(folder, tmp_path, mapped):
+    (folder / "bad.png").write_bytes(b"no")
+    data.load(folder, root=tmp_path / "cache")
+    with pytest.raises(InputError, match=r"bad\.png"):
+        data.load(folder, root=tmp_path / "cache", strict=True)

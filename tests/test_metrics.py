@@ -88,6 +88,11 @@ def test_own_feature_space_is_imported_and_others_are_refused(tmp_path, monkeypa
     (tmp_path / "mine.py").write_text("def flat(images):\n    return images.flatten(1)\n")
     monkeypatch.chdir(tmp_path)
     assert embed(feature_space("mine:flat", (3, 4, 4)), torch.zeros(3, 3, 4, 4)).shape == (3, 48)
-    for name, shape in (("mnist", (3, 32, 32)), ("inceptoin", (3, 32, 32)), ("mine:round", (1, 28, 28))):
+    for name, shape in (
+        ("mnist", (3, 32, 32)),
+        ("inceptoin", (3, 32, 32)),
+        ("mine:round", (1, 28, 28)),
+        ("math:pi", (1, 8, 8)),
+    ):
         with pytest.raises(InputError):
             feature_space(name, shape)

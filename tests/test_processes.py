@@ -2,10 +2,8 @@
 
 import csv
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,8 @@ ROOT = Path(__file__).parent.parent
 TRAIN = ["train", "digits", "--batch", 16, "--every", 10, "--net", "unet(width=8)", "--precision", "float32"]
 
 
-def command(*arguments, processes=1, restarts=0):
+def command(*arguments, processes=1):
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    run += [f"--max-restarts={restarts}"] if restarts else []
     start = [sys.executable] if processes == 1 else run
     return [*start, "-m", "dae_sampler", *map(str, arguments)]
 
@@ -63,25 +60,6 @@ def test_two_processes_sample_the_images_of_one(alone, tmp_path):
         run("sample", alone, *options, cwd=tmp_path, processes=processes)
     one, two = (np.load(tmp_path / f"{processes}.npy") for processes in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-4)
-
-
-def test_a_lost_process_is_started_again_and_the_run_goes_on(alone, tmp_path):
-    process = start(*TRAIN, "--steps", 3000, "--out", "m", cwd=tmp_path, processes=2, restarts=1)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "m" / "state.safetensors").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    workers = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    os.kill(int(workers[-1]), signal.SIGKILL)
-    text = ""
-    for line in process.stdout:
-        text += line
-        if "resuming" in line:
-            break
-    process.terminate()
-    process.communicate(timeout=120)
-    assert "resuming" in text, text
 
 
 def test_a_batch_that_does_not_split_is_refused(tmp_path):
