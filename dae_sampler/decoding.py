@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from . import images, processes
 from .errors import InputError
-from .files import replacing
+from .files import locked, replacing
 
 IN_MEMORY = 1 << 30
 """Bytes of decoded images that are kept in memory."""
@@ -70,7 +69,8 @@ def decode(
         _fill(pixels, reached, folder, files, size, strict, on_file, save=None)
     else:
         place = cache / "decoded" / f"{folder.name}-{_digest(folder, files, (size, *shape))}"
-        with processes.first_alone(), _locked(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with processes.first_alone(), locked(place, wait=True):
             pixels, reached = _open(place, whole)
             if strict and reached.skipped:
                 raise InputError(reached.skipped[0])
@@ -159,17 +159,3 @@ def _save(place: Path, pixels: np.memmap, reached: Pass) -> None:
     pixels.flush()
     with replacing(place / "pass.json") as temporary:
         temporary.write_text(json.dumps(asdict(reached)))
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """Wait for other processes that decode the same."""
-    import fcntl
-
-    place.mkdir(parents=True, exist_ok=True)
-    handle = os.open(place, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -74,3 +74,20 @@ def check_writable(path: Path) -> None:
     place = next(p for p in path.absolute().parents if p.exists())
     if not os.access(place, os.W_OK):
         raise InputError(f"cannot write {path}: {place} is not yours to write to; choose another --out")
+
+
+@contextmanager
+def locked(folder: Path, wait: bool) -> Iterator[None]:
+    """Keep other processes that ask for the lock of ``folder`` out; released however this process ends.
+
+    Raises:
+        BlockingIOError: another process has it, and ``wait`` is false.
+    """
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)  # the folder itself, so that no lock file is left behind
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)

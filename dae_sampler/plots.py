@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from .metrics import Evaluation
     from .theory import Density
 
-MARGIN = 0.15
-
-
 FORMATS = (".png", ".svg", ".pdf")
+MARGIN = 0.15
+"""How far pictures of the unit square reach beyond it."""
 
 
 def check(path: Path) -> None:

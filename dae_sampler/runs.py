@@ -8,14 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
-from .files import replacing, sweep
+from .files import locked, replacing, sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,18 +123,12 @@ class Run:
         Raises:
             InputError: another process is training in this folder.
         """
-        import fcntl
-
-        handle = os.open(self.folder, os.O_RDONLY)  # the folder itself, so that no lock file is left behind
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            raise InputError(
-                f"another process is training in {self.folder}: wait for it, or give another --out"
-            ) from None
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder, wait=False))
+            except OSError:
+                raise InputError(
+                    f"another process is training in {self.folder}: wait for it, or give another --out"
+                ) from None
             sweep(self.folder)
             yield
-        finally:
-            os.close(handle)

@@ -78,8 +78,8 @@ def walk(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, draw: bool =
 
     Args:
         draw: draw binary pixels from r instead of going on with its means. For binary data, whose pixels are
-            independent given x_tilde, the chain then has the data's distribution as its stationary law (design of
-            generalised DAEs: Bengio et al. 2013); the means make for smoother pictures.
+            independent given x_tilde, the chain then has the data's distribution as its stationary law
+            (generalised DAEs: Bengio et al. 2013); the means make for smoother pictures.
     """
     for k, (level, following) in enumerate(itertools.pairwise(levels.tolist())):
         if k:

@@ -28,8 +28,6 @@ GROUPS = 20
 """Groups of draws whose spread gives the confidence intervals."""
 ROUNDING = 1e-9
 """Share of log p_sigma that a rise may lack: float64 sums of logarithms."""
-
-
 DRAWS = 1 << 18
 """Training images drawn from a density, if that is not more than ``VALUES`` numbers."""
 VALUES = 1 << 26
