@@ -130,8 +130,9 @@ def train(
         float | None, typer.Option(min=0.001, max=1e6, help="Passes over the data, instead of --steps.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=65536, help="Images per step.")] = 128,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 2e-3,
-    weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.01,
+    optimizer: Annotated[str, typer.Option(help="muon (with AdamW for vectors) or adamw.")] = "muon",
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    weight_decay: Annotated[float, typer.Option(help="Decoupled weight decay.")] = 0.01,
     ema: Annotated[float, typer.Option(help="Power of the weight average: step t counts like t^ema.")] = 16.0,
     every: Annotated[int, typer.Option(min=1, help="Steps between validations, sample grids and saves.")] = 500,
     patience: Annotated[

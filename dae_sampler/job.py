@@ -49,6 +49,7 @@ class Settings:
     steps: int | None
     epochs: float | None
     batch: int
+    optimizer: str
     lr: float
     weight_decay: float
     ema: float
@@ -75,7 +76,7 @@ class Settings:
         """The recipe for ``n`` images."""
         if self.steps and self.epochs:
             raise InputError("--steps and --epochs contradict each other: give one")
-        names = ("batch", "lr", "weight_decay", "ema", "every", "patience", "seed", "binarise")
+        names = ("batch", "optimizer", "lr", "weight_decay", "ema", "every", "patience", "seed", "binarise")
         same = {k: getattr(self, k) for k in names}
         recipe = Recipe(steps=self.steps or Recipe.steps, **same)
         if self.epochs:

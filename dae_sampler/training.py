@@ -1,4 +1,4 @@
-"""Training: fit a DAE to images under its corruption, by AdamW with warm-up and cosine decay and an averaged copy.
+"""Training: fit a DAE to images under its corruption, with warm-up and cosine decay and an averaged copy.
 
 At each step a batch x is drawn, levels are drawn stratified over the batch, the corruption damages x, and the loss of
 the logits against x goes down. Order and noise are functions of (seed, step), so there is no generator state: a run
@@ -26,6 +26,7 @@ from .errors import InputError, unknown
 from .images import BINARISE, binarise, to_float
 from .losses import MEAN_SEEKING, entropy
 from .noise import Noise, StepNoise, batch_indices
+from .optimizer import Optimizer
 from .runs import Run
 
 BINS = 8
@@ -44,7 +45,8 @@ class Recipe:
     Args:
         steps: optimiser steps in all.
         batch: images per step.
-        lr: peak learning rate of AdamW.
+        optimizer: ``"muon"`` or ``"adamw"``, see :mod:`.optimizer`.
+        lr: its peak learning rate.
         weight_decay: its decoupled weight decay.
         warmup: steps over which the learning rate rises; a tenth of ``steps`` if that is less.
         clip: largest norm of the gradient.
@@ -59,6 +61,7 @@ class Recipe:
 
     steps: int = 5000
     batch: int = 128
+    optimizer: str = "muon"
     lr: float = 2e-3
     weight_decay: float = 0.01
     warmup: int = 200
@@ -231,9 +234,7 @@ class TrainingState:
         self.weights = dict(dae.named_parameters())
         objective = Objective(dae, recipe.binarise)
         self.objective = DistributedDataParallel(objective) if processes.world() > 1 else objective
-        self.optimizer = torch.optim.AdamW(
-            self.weights.values(), lr=recipe.lr, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
-        )
+        self.optimizer = Optimizer(dae, recipe.optimizer, recipe.weight_decay)
         self.average = DenoisingAutoencoder(dae.net_text, dae.corruption, dae.shape, dae.objective).to(dae.device)
         self.average.eval().requires_grad_(False).load_state_dict(dae.state_dict())
         self.average.precision, self.average.info = dae.precision, dae.info
@@ -242,8 +243,6 @@ class TrainingState:
     def advance(self, images: Tensor, rows: Tensor) -> Tensor:
         """One optimiser step on the next batch of ``images[rows]``; returns the loss, ()."""
         recipe, dae = self.recipe, self.dae
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate(self.step)
         mine = processes.share(recipe.batch)
         batch = rows[batch_indices(recipe.seed, self.step, recipe.batch, len(rows))][mine.start : mine.stop]
         x = to_float(images[batch].to(dae.device))
@@ -253,8 +252,7 @@ class TrainingState:
         loss = self.objective(x, level, noise)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.step(recipe.rate(self.step))
         self.step += 1
         decay = (1 - 1 / self.step) ** (1 + recipe.ema)
         torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self.weights.values()], 1 - decay)
@@ -309,10 +307,7 @@ class TrainingState:
         """Everything needed to go on: tensors, and facts for JSON."""
         tensors = {f"best.{k}": v for k, v in self.best_weights.items()}
         tensors |= {f"average.{k}": v for k, v in self.average.named_parameters()}
-        for name, weight in self.weights.items():
-            moments = self.optimizer.state[weight]
-            tensors |= {f"weight.{name}": weight.detach(), f"mean.{name}": moments["exp_avg"]}
-            tensors[f"square.{name}"] = moments["exp_avg_sq"]
+        tensors |= {f"weight.{k}": v.detach() for k, v in self.weights.items()} | self.optimizer.state()
         tensors["trained_loss"] = self.trained_loss
         facts = {"images": self.images, "seconds": self.elapsed(), **{name: getattr(self, name) for name in self.FACTS}}
         return tensors, facts
@@ -333,11 +328,7 @@ class TrainingState:
                     weight.copy_(tensors[f"weight.{name}"])
                     averages[name].copy_(tensors[f"average.{name}"])
                     self.best_weights[name].copy_(tensors[f"best.{name}"])
-                    self.optimizer.state[weight] = {
-                        "step": torch.tensor(float(self.step), device=weight.device),
-                        "exp_avg": torch.zeros_like(weight).copy_(tensors[f"mean.{name}"]),
-                        "exp_avg_sq": torch.zeros_like(weight).copy_(tensors[f"square.{name}"]),
-                    }
+                self.optimizer.restore(tensors)
         except (KeyError, RuntimeError) as error:
             raise InputError(f"the saved state does not fit the model ({error}): start a new run") from None
 

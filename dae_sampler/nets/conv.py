@@ -57,6 +57,7 @@ class Conv(nn.Module):
             ]
         )
         self.last = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)
+        self.outer = (self.encoder[0], self.last)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""

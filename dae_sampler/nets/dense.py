@@ -32,6 +32,7 @@ class Dense(nn.Module):
         self.shape, self.embedding = shape, embedding if conditional else 0
         sizes = [math.prod(shape) + extra * math.prod(shape[1:]), *widths, math.prod(shape)]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.outer = ()  # here they are the largest matrices
         self.conditions = nn.ModuleList(nn.Linear(embedding, w) for w in widths if conditional)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:

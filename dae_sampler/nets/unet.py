@@ -58,6 +58,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in itertools.pairwise(widths))
         self.decoder = nn.ModuleList(stage(w) for w in widths)
         self.last = nn.Conv2d(width, channels * self.patch**2, 3, padding=1)
+        self.outer = (self.first, self.last)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W), float32."""
