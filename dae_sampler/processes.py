@@ -35,8 +35,13 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    store, number, size = next(dist.rendezvous("env://"))
+    # The store outlives a restart: without a place of their own, new processes would read the addresses of lost ones.
+    store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     # torchrun ends processes whose peers are lost; a peer that decodes a folder may take hours
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=12))
+    patience = timedelta(hours=12)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=patience)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ the losses are those of one process, to rounding; see :mod:`.processes`.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -235,9 +236,8 @@ class TrainingState:
         objective = Objective(dae, recipe.binarise)
         self.objective = DistributedDataParallel(objective) if processes.world() > 1 else objective
         self.optimizer = Optimizer(dae, recipe.optimizer, recipe.weight_decay)
-        self.average = DenoisingAutoencoder(dae.net_text, dae.corruption, dae.shape, dae.objective).to(dae.device)
-        self.average.eval().requires_grad_(False).load_state_dict(dae.state_dict())
-        self.average.precision, self.average.info = dae.precision, dae.info
+        self.average = copy.deepcopy(dae).eval().requires_grad_(False)
+        self.average.info = dae.info
         self.best_weights = {k: v.detach().clone() for k, v in self.weights.items()}
 
     def advance(self, images: Tensor, rows: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ ROOT = Path(__file__).parent.parent
 TRAIN = ["train", "digits", "--batch", 16, "--every", 10, "--net", "unet(width=8)", "--precision", "float32"]
 
 
-def command(*arguments, processes=1):
+def command(*arguments, processes=1, restarts=0):
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    run += [f"--max-restarts={restarts}"]
     start = [sys.executable] if processes == 1 else run
     return [*start, "-m", "dae_sampler", *map(str, arguments)]
 
@@ -60,6 +63,20 @@ def test_two_processes_sample_the_images_of_one(alone, tmp_path):
         run("sample", alone, *options, cwd=tmp_path, processes=processes)
     one, two = (np.load(tmp_path / f"{processes}.npy") for processes in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_a_lost_process_is_started_again_and_the_run_goes_on(tmp_path):
+    process = start(*TRAIN, "--steps", 200, "--out", "m", cwd=tmp_path, processes=2, restarts=1)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "m" / "state.safetensors").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
+    text, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, text
+    assert text.count("resuming") == 1, text
+    run(*TRAIN, "--steps", 200, "--out", "whole", cwd=tmp_path)
+    np.testing.assert_allclose(losses(tmp_path / "m"), losses(tmp_path / "whole"), rtol=1e-2)
 
 
 def test_a_batch_that_does_not_split_is_refused(tmp_path):
