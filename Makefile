@@ -1,9 +1,10 @@
 # make demo: generate and restore digits with the model that ships.  make test: linter and tests.
 # make paper DATA=...: measure docs/paper.md, docs/bce.md again.  make interop DATA=...: in k-diffusion and deepinv.
+# make peers DATA=...: the same training time for other libraries and other losses.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test paper interop clean
+.PHONY: demo test paper interop peers clean
 
 demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
@@ -48,5 +49,16 @@ interop:
 	.venv-interop/bin/python -m pip install --quiet --editable '.[interop]'
 	.venv-interop/bin/python benchmarks/interop.py --data-root "$(DATA)"
 
+peers:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --editable '.[peers]'
+	run() { .venv-peers/bin/python benchmarks/peers.py run --data-root "$(DATA)" "$$@" || exit 1; }; \
+	for minutes in 0.5 1 2 5 10; do run ours --minutes $$minutes; done; \
+	for density in -1.2 -0.8 -0.5 0; do for name in ours mse edm; do \
+		run $$name --minutes 3 --density "lognormal($$density, 1.2)"; done; done; \
+	for name in lucidrains azula diffusers; do \
+		run $$name --precision float32; run $$name; run $$name --tuned; done
+	.venv-peers/bin/python benchmarks/peers.py table
+
 clean:
-	rm -rf .venv .venv-interop demo
+	rm -rf .venv .venv-interop .venv-peers demo

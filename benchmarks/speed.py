@@ -1,20 +1,25 @@
-"""How fast the default network trains and samples here, against the machine's own matrix-product peak.
+"""How fast it trains, samples and starts here, against the machine's own peak and against other libraries.
 
-    python benchmarks/speed.py [--net unet] [--seconds 20]
+    python benchmarks/speed.py step|growth|startup|memory          # a table each in docs/performance.md
+    .venv-peers/bin/python benchmarks/speed.py peers               # after `make peers`, or pip install '.[peers]'
 
-All figures come from one run, in turn and repeated, because the speed of a shared machine drifts: compare the ratios.
-Prints a table and JSON.
+What is compared is timed in turn and repeated, because the speed of a shared machine drifts: read the ratios.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Annotated
 
 import torch
+import typer
+from page import DOCS, fill
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from dae_sampler import DenoisingAutoencoder
@@ -22,75 +27,178 @@ from dae_sampler.cli import DEFAULT_CORRUPTION
 from dae_sampler.device import pick_device, pick_precision
 from dae_sampler.training import Recipe, TrainingState
 
+PAGE = DOCS / "performance.md"
 ROUNDS = 5
-SHAPE = (1, 28, 28)
+SIDE = 2048
+"""Of the square matrices whose product gives the peak."""
+DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
+Seconds = Annotated[float, typer.Option(help="For each row, about.")]
+app = typer.Typer(add_completion=False)
 
 
-def seconds_per_call(work: Callable[[], object], budget: float) -> float:
-    """Mean time of ``work`` when repeated for about ``budget`` seconds."""
-    began, calls = time.perf_counter(), 0
-    while time.perf_counter() - began < budget:
-        work()
-        calls += 1
-    return (time.perf_counter() - began) / calls
-
-
-def measure(net: str, seconds: float) -> dict[str, float | str]:
-    """Medians over rounds of: matrix peak, training steps, sampling calls."""
-    device = pick_device("auto")
-    torch.manual_seed(0)
-    dae = DenoisingAutoencoder(net, DEFAULT_CORRUPTION, SHAPE).to(device)
-    dae.precision = pick_precision("auto", device)
-    dtype = torch.bfloat16 if dae.precision == "bfloat16" else torch.float32
-    recipe = Recipe()
-    state = TrainingState(dae, recipe, 1000)
-    images, rows = (torch.rand(1000, *SHAPE) * 255).to(torch.uint8), torch.arange(1000)
-    a, b = (torch.randn(2048, 2048, device=device, dtype=dtype) for _ in range(2))
-    x = torch.rand(256, *SHAPE, device=device)
-
-    with FlopCounterMode(display=False) as training_flops:
-        state.advance(images, rows)
-    with FlopCounterMode(display=False) as sampling_flops, torch.inference_mode():
-        state.average(x, 1.0)
-
-    def evaluate() -> None:
-        with torch.inference_mode():
-            state.average(x, 1.0)
-
-    work = {"peak": lambda: a @ b, "train": lambda: state.advance(images, rows).item(), "evaluate": evaluate}
+def seconds_per_call(work: dict[str, Callable[[], object]], budget: float) -> dict[str, float]:
+    """Median over rounds of the mean time of each call, the calls taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in work}
     for call in work.values():
         call()
-    times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(ROUNDS):
         for name, call in work.items():
-            times[name].append(seconds_per_call(call, seconds / ROUNDS / len(work)))
-    spent = {name: statistics.median(values) for name, values in times.items()}
-    peak = 2 * 2048**3 / spent["peak"]
-    return {
-        "device": device.type,
-        "precision": dae.precision,
-        "net": net,
-        "parameters": sum(p.numel() for p in dae.parameters()),
-        "matrix peak, TFLOP/s": peak / 1e12,
-        "training, images/s": recipe.batch / spent["train"],
-        "training, MFLOP/image": training_flops.get_total_flops() / recipe.batch / 1e6,
-        "training, share of the peak": training_flops.get_total_flops() / spent["train"] / peak,
-        "network evaluations, images/s": len(x) / spent["evaluate"],
-        "evaluations, share of the peak": sampling_flops.get_total_flops() / spent["evaluate"] / peak,
-    }
+            began, calls = time.perf_counter(), 0
+            while calls == 0 or time.perf_counter() - began < budget / ROUNDS:
+                call()
+                calls += 1
+            times[name].append((time.perf_counter() - began) / calls)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
-def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--net", default="unet")
-    parser.add_argument("--seconds", type=float, default=20)
-    arguments = parser.parse_args()
-    figures = measure(arguments.net, arguments.seconds)
-    for name, value in figures.items():
-        print(f"{name:32} {value:.3g}" if isinstance(value, float) else f"{name:32} {value}")
-    print(json.dumps(figures))
+class Work:
+    """The default training step and network evaluation, for images of a shape."""
+
+    def __init__(self, net: str, precision: str, shape: tuple[int, int, int], batch: int, n: int = 1000) -> None:
+        torch.manual_seed(0)
+        dae = DenoisingAutoencoder(net, DEFAULT_CORRUPTION, shape).to(pick_device())
+        dae.precision = precision
+        self.batch, self.state = batch, TrainingState(dae, Recipe(batch=batch), n)
+        self.images, self.rows = torch.randint(256, (n, *shape), dtype=torch.uint8), torch.arange(n)
+        self.x = torch.rand(batch, *shape, device=dae.device)
+        self.parameters = sum(p.numel() for p in dae.parameters())
+
+    def train(self) -> float:
+        return self.state.advance(self.images, self.rows).item()
+
+    @torch.inference_mode()
+    def evaluate(self) -> Tensor:
+        return self.state.average(self.x, 1.0)
+
+
+def flops(call: Callable[[], object]) -> int:
+    """Floating-point operations of a call, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def default_precision() -> str:
+    """What the command line takes here."""
+    return pick_precision("auto", pick_device())
+
+
+@app.command()
+def step(seconds: Seconds = 10) -> None:
+    """Training step and network evaluation of the default network, as shares of the matrix-product peak."""
+    rows = []
+    for precision in dict.fromkeys([default_precision(), "float32"]):
+        work = Work("unet", precision, (1, 28, 28), 128)
+        a, b = (torch.randn(SIDE, SIDE, device=pick_device()).to(getattr(torch, precision)) for _ in range(2))
+        calls = {"product": lambda a=a, b=b: a @ b, "training": work.train, "evaluation": work.evaluate}
+        spent = seconds_per_call(calls, seconds)
+        peak = 2 * SIDE**3 / spent["product"]
+        for name in ("training", "evaluation"):
+            work_done = flops(calls[name])
+            figures = [f"{work_done / work.batch / 1e6:.0f}", f"{work.batch / spent[name]:.0f}"]
+            share = work_done / spent[name] / peak
+            rows.append([precision, name, *figures, f"{peak / 1e12:.2f}", f"{share:.0%}"])
+    fill(PAGE, "step", ["precision", "step", "MFLOP/image", "images/s", "peak, TFLOP/s", "share of the peak"], rows)
+
+
+@app.command()
+def growth(seconds: Seconds = 5) -> None:
+    """Training rate against batch, image size, width and number of images."""
+    small = (1, 28, 28)
+    cases = [("batch", b, ("unet", small, b, 1000)) for b in (32, 64, 128, 256, 512)]
+    cases += [("image size", s, ("unet", (3, s, s), 32, 1000)) for s in (28, 32, 64, 128)]
+    cases += [("width", w, (f"unet(width={w})", small, 128, 1000)) for w in (32, 64, 96, 128)]
+    cases += [("images", n, ("unet", small, 128, n)) for n in (10_000, 100_000, 1_000_000)]
+    rows = []
+    for what, value, (net, shape, batch, n) in cases:
+        work = Work(net, default_precision(), shape, batch, n)
+        spent = seconds_per_call({"train": work.train}, seconds)["train"]
+        gflops = flops(work.train) / spent / 1e9
+        rows.append([what, f"{value:,}", f"{work.parameters / 1e6:.2f} M", f"{batch / spent:.0f}", f"{gflops:.0f}"])
+    fill(PAGE, "growth", ["what grows", "to", "parameters", "training images/s", "GFLOP/s"], rows)
+
+
+@app.command()
+def startup() -> None:
+    """Commands from process start to end, beside the import of torch alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = [sys.executable, "-m", "dae_sampler"]
+        commands = {
+            'python -c "import torch"': [sys.executable, "-c", "import torch"],
+            "dae-sampler --help": [*program, "--help"],
+            "dae-sampler info mnist": [*program, "info", "mnist"],
+            "dae-sampler sample mnist -n 64": [*program, "sample", "mnist", "-n", "64", "--out", f"{folder}/x.png"],
+        }
+        calls = {
+            name: lambda words=words: subprocess.run(words, check=True, capture_output=True)
+            for name, words in commands.items()
+        }
+        spent = seconds_per_call(calls, 0)
+    fill(PAGE, "startup", ["command", "seconds"], [[f"`{name}`", f"{s:.2f}"] for name, s in spent.items()])
+
+
+def peak_memory(words: Iterable[str]) -> float:
+    """Largest resident memory of a command, GiB."""
+    code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); print("
+    code += "resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, text=True)
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / 2**30
+
+
+@app.command()
+def memory(data_root: DataRoot) -> None:
+    """Largest resident memory of a short training, beside the import of torch alone."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        train = [sys.executable, "-m", "dae_sampler", "train", "mnist", "--data-root", data_root, "--steps", "50"]
+        for name, words in {
+            'python -c "import torch"': [sys.executable, "-c", "import torch"],
+            "dae-sampler train mnist --steps 50": [*train, "--out", f"{folder}/run"],
+        }.items():
+            rows.append([f"`{name}`", f"{peak_memory(words):.2f}"])
+    fill(PAGE, "memory", ["command", "GiB"], rows)
+
+
+@app.command()
+def peers(seconds: Seconds = 20) -> None:
+    """Training steps and network evaluations of other libraries and ours, in turn, in batches of 128."""
+    from peers import PEERS
+
+    precision, training, sampling, sizes = default_precision(), {}, {}, {}
+    for kind in dict.fromkeys([precision, "float32"]):
+        work = Work("unet", kind, (1, 28, 28), 128)
+        sizes["ours", kind] = work.parameters
+        training["ours", kind] = (work.train, 128)
+        sampling["ours", kind] = (work.evaluate, 128)
+        for name, make in PEERS.items():
+            model = make()
+            sizes[name, kind] = sum(p.numel() for p in model.parameters())
+            optimizer = torch.optim.AdamW(model.parameters(), model.rate)
+
+            def train(
+                model: torch.nn.Module = model, optimizer: torch.optim.Optimizer = optimizer, kind: str = kind
+            ) -> None:
+                with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16"):
+                    model(torch.rand(128, 1, 28, 28)).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+
+            @torch.inference_mode()
+            def sample(model: torch.nn.Module = model, kind: str = kind) -> None:
+                with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16"):
+                    model.sample(128, 2)
+
+            training[name, kind], sampling[name, kind] = (train, 128), (sample, 256)
+    rates = []
+    for calls in (training, sampling):
+        spent = seconds_per_call({key: call for key, (call, _) in calls.items()}, seconds)
+        rates.append({key: calls[key][1] / spent[key] for key in calls})
+    rows = []
+    for (name, kind), size in sizes.items():
+        trained, evaluated = (rate[name, kind] for rate in rates)
+        rows.append([name, f"{size / 1e6:.2f} M", kind, f"{trained:.0f}", f"{evaluated:.0f}"])
+    fill(PAGE, "peers", ["library", "parameters", "precision", "training images/s", "evaluations/s"], rows)
 
 
 if __name__ == "__main__":
-    main()
+    app()

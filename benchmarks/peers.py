@@ -1,0 +1,278 @@
+"""Ours beside well-known libraries, and BCE beside MSE, on MNIST after the same time of training.
+
+    python benchmarks/peers.py run ours --minutes 10 --data-root DATA        # adds a line to runs/peers.jsonl
+    python benchmarks/peers.py table                                         # fills docs/quality.md with those lines
+
+`make peers` runs all of them, in an environment of their own, in about three hours on 2 cores.
+
+Each peer is trained as its documentation shows (optimiser, rate, batch, averaging), in float32 and under bfloat16
+autocast, and once more by a recipe like ours ("tuned": AdamW at 2e-3 with warm-up and cosine decay, batches of 128,
+averaged weights). All read the same images from memory. Samples are drawn by the sampler that suits each best at few
+network evaluations.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Annotated
+
+import torch
+import typer
+from judge import Judge
+from page import DOCS, fill
+from torch import Tensor, nn
+
+from dae_sampler import DenoisingAutoencoder, Recipe, sampling
+from dae_sampler.device import pick_device, pick_precision
+from dae_sampler.images import to_float
+from dae_sampler.training import TrainingState
+
+SHAPE = (1, 28, 28)
+RESULTS = Path("runs/peers.jsonl")
+EVALUATIONS = (20, 50)
+"""Network evaluations per image."""
+SAMPLES = 2000
+BATCH = 250
+"""Images sampled at once."""
+app = typer.Typer(add_completion=False)
+
+
+class Lucidrains(nn.Module):
+    """denoising-diffusion-pytorch's ElucidatedDiffusion, with its Trainer's optimiser and averaging."""
+
+    batch, rate, average = 32, 8e-5, 0.995
+
+    def __init__(self) -> None:
+        super().__init__()
+        from denoising_diffusion_pytorch import Unet
+        from denoising_diffusion_pytorch.elucidated_diffusion import ElucidatedDiffusion
+
+        net = Unet(dim=24, dim_mults=(1, 2, 4), channels=1, learned_sinusoidal_cond=True)
+        self.diffusion = ElucidatedDiffusion(net, image_size=28, channels=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.diffusion(x)
+
+    def sample(self, n: int, evaluations: int) -> Tensor:
+        return self.diffusion.sample_using_dpmpp(n, evaluations)
+
+
+class Azula(nn.Module):
+    """azula's KarrasDenoiser around its UNet, as in its MNIST tutorial, without labels."""
+
+    batch, rate, average = 64, 3e-4, None
+
+    def __init__(self) -> None:
+        super().__init__()
+        from azula.denoise import KarrasDenoiser
+        from azula.nn.unet import UNet
+        from azula.noise import VPSchedule
+
+        class Backbone(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.unet = UNet(1, 1, hid_channels=[24, 48, 96], hid_blocks=[2, 2, 2], mod_features=64)
+                self.time = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64))
+
+            def forward(self, x: Tensor, t: Tensor) -> Tensor:
+                return self.unet(x, self.time(t[..., None]))
+
+        self.denoiser = KarrasDenoiser(Backbone(), VPSchedule())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.denoiser.loss(2 * x - 1, torch.rand(len(x), device=x.device))
+
+    def sample(self, n: int, evaluations: int) -> Tensor:
+        from azula.sample import DDIMSampler
+
+        sampler = DDIMSampler(self.denoiser, steps=evaluations, silent=True)
+        return (sampler(sampler.init((n, *SHAPE))) + 1) / 2
+
+
+class Diffusers(nn.Module):
+    """diffusers' UNet2DModel and DDPM, as in its tutorial on training; sampled by its DPM-Solver++."""
+
+    batch, rate, average = 16, 1e-4, None
+
+    def __init__(self) -> None:
+        super().__init__()
+        from diffusers import DDPMScheduler, UNet2DModel
+
+        self.net = UNet2DModel(
+            sample_size=28,
+            in_channels=1,
+            out_channels=1,
+            block_out_channels=(32, 64, 64),
+            down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        )
+        self.scheduler = DDPMScheduler(num_train_timesteps=1000)
+
+    def forward(self, x: Tensor) -> Tensor:
+        noise, t = torch.randn_like(x), torch.randint(0, 1000, (len(x),))
+        noisy = self.scheduler.add_noise(2 * x - 1, noise, t)
+        return nn.functional.mse_loss(self.net(noisy, t).sample, noise)
+
+    def sample(self, n: int, evaluations: int) -> Tensor:
+        from diffusers import DPMSolverMultistepScheduler
+
+        scheduler = DPMSolverMultistepScheduler.from_config(self.scheduler.config)
+        scheduler.set_timesteps(evaluations)
+        x = torch.randn(n, *SHAPE) * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            x = scheduler.step(self.net(scheduler.scale_model_input(x, t), t).sample, t, x).prev_sample
+        return (x + 1) / 2
+
+
+class Preconditioned(DenoisingAutoencoder):
+    """Our network with a linear output, preconditioning and weighted MSE as in EDM (Karras et al. 2022, table 1)."""
+
+    def forward(self, x_tilde: Tensor, level: float | Tensor | None = None) -> Tensor:
+        sigma, data = self._level(level, x_tilde), 0.5  # corruption.scale divides by their root sum of squares too
+        total = sigma.square() + data**2
+        inner = self.logits(x_tilde, level)
+        return 0.5 + data**2 / total * (x_tilde - 0.5) + sigma * data / total.sqrt() * inner
+
+    def loss(self, x: Tensor, level: Tensor, noise: object, target: Tensor | None = None) -> Tensor:
+        sigma = self._level(level, x)
+        weight = (sigma.square() + 0.25) / (0.5 * sigma).square()
+        return (weight * (self(self.corruption(x, sigma, noise), level) - x).square()).flatten(1).mean(1)
+
+
+PEERS = {"lucidrains": Lucidrains, "azula": Azula, "diffusers": Diffusers}
+OURS = {"ours": (DenoisingAutoencoder, "bce"), "mse": (DenoisingAutoencoder, "mse"), "edm": (Preconditioned, "mse")}
+
+
+def decayed(x: float) -> float:
+    """Learning rate over its peak after the share ``x`` of the time: short warm-up, cosine decay."""
+    return min(x / 0.04, (1 + math.cos(math.pi * min(x, 1))) / 2)
+
+
+def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool, tuned: bool) -> tuple[nn.Module, int]:
+    """Train for so long; returns the weights to sample with, and the number of images seen."""
+    batch, rate = (128, 2e-3) if tuned else (model.batch, model.rate)
+    kind = torch.optim.AdamW if tuned or isinstance(model, Diffusers) else torch.optim.Adam
+    optimizer, average = kind(model.parameters(), rate), copy.deepcopy(model).eval().requires_grad_(False)
+    began, step = time.monotonic(), 0
+    while (spent := (time.monotonic() - began) / seconds) < 1:
+        x = to_float(images[torch.randint(len(images), (batch,))])
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = model(x)
+        loss.backward()
+        if tuned or isinstance(model, Diffusers):
+            optimizer.param_groups[0]["lr"] = rate * decayed(spent)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        step += 1
+        keep = (1 - 1 / step) ** 17 if tuned else min(model.average or 0, 1 - 1 / step)
+        torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - keep)
+    return average, step * batch
+
+
+def train_ours(dae: DenoisingAutoencoder, images: Tensor, seconds: float) -> tuple[DenoisingAutoencoder, int]:
+    """Train for about so long, by the default recipe; the number of steps is set by the speed of the first."""
+    rows = torch.arange(len(images))
+    trial = TrainingState(copy.deepcopy(dae), Recipe(), len(images))
+    for done in range(40):
+        if done == 10:
+            began = time.monotonic()
+        trial.advance(images, rows)
+    recipe = Recipe(steps=max(1, round(seconds / (time.monotonic() - began) * 30)))
+    state = TrainingState(dae, recipe, len(images))
+    while state.step < recipe.steps:
+        state.advance(images, rows)
+    return state.average, recipe.steps * recipe.batch
+
+
+@torch.inference_mode()
+def draw(model: nn.Module, n: int, evaluations: int, bfloat16: bool) -> Iterator[Tensor]:
+    """Samples in batches."""
+    if isinstance(model, DenoisingAutoencoder):
+        yield sampling.sample(model, n, sampler="dpm(eta=1)", steps=evaluations)
+        return
+    for _ in range(n // BATCH):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            yield model.sample(BATCH, evaluations).float().clamp(0, 1)
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help=f"{', '.join([*OURS, *PEERS])}")],
+    data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")],
+    minutes: float = 10,
+    seed: int = 0,
+    precision: str = "auto",
+    tuned: bool = False,
+    density: Annotated[str, typer.Option(help="Of the levels of ours.")] = "lognormal(-0.5, 1.2)",
+) -> None:
+    """Train one for so many minutes, sample, judge."""
+    judge = Judge(data_root)
+    precision = pick_precision(precision, pick_device("cpu"))
+    torch.manual_seed(seed)
+    began = time.monotonic()
+    if name in OURS:
+        kind, loss = OURS[name]
+        model = kind("unet", f"gaussian(0.02..20, {density})", SHAPE, loss)
+        model.precision = precision
+        model, seen = train_ours(model, judge.train, 60 * minutes)
+    else:
+        model = PEERS[name]()
+        model, seen = train_peer(model, judge.train, 60 * minutes, precision == "bfloat16", tuned)
+    result = {
+        "name": name + " (tuned)" * tuned,
+        "density": density if name in OURS else "",
+        "precision": precision,
+        "minutes": minutes,
+        "seed": seed,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images": seen,
+        "trained": seen / 60 / minutes,
+        "took": round((time.monotonic() - began) / 60, 2),
+    }
+    for evaluations in EVALUATIONS:
+        began = time.monotonic()
+        x = torch.cat(list(draw(model, SAMPLES, evaluations, precision == "bfloat16")))
+        result[f"evaluated at {evaluations}"] = SAMPLES * evaluations / (time.monotonic() - began)
+        result[f"distance at {evaluations}"] = judge.frechet(x)
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(result) + "\n")
+    print(json.dumps(result))
+
+
+@app.command()
+def table() -> None:
+    """Fill docs/quality.md: a row for each method, the mean over seeds."""
+    groups = defaultdict(list)
+    for line in RESULTS.read_text().splitlines():
+        found = json.loads(line)
+        groups[found["name"], found["density"], found["precision"], found["minutes"]].append(found)
+    rows = []
+    for (name, density, precision, minutes), found in groups.items():
+        distances = [" / ".join(f"{f[f'distance at {e}']:.0f}" for f in found) for e in EVALUATIONS]
+        figures = {key: mean(f[key] for f in found) for key in ("parameters", "trained", "evaluated at 50")}
+        rows.append(
+            [
+                " ".join(filter(None, [name, density and f"`{density}`"])),
+                f"{figures['parameters'] / 1e6:.2f} M",
+                precision,
+                f"{minutes:g}",
+                *distances,
+                f"{figures['trained']:.0f}",
+                f"{figures['evaluated at 50']:.0f}",
+            ]
+        )
+    header = ["method", "parameters", "precision", "minutes", *(f"distance, {e} evaluations" for e in EVALUATIONS)]
+    fill(DOCS / "quality.md", "peers", [*header, "training images/s", "evaluations/s"], rows)
+
+
+if __name__ == "__main__":
+    app()
