@@ -110,7 +110,7 @@ def test_erasure_needs_a_mask_to_restore():
 def test_training_under_erasure_learns_the_distribution():
     images = (255 * torch.tensor(list(itertools.product([0, 1], repeat=2)))[[0, 3]]).byte().repeat(200, 1)
     dae = DenoisingAutoencoder("dense(32, 32)", "erasure(0..1)", (1, 1, 2))
-    fit(dae, images.view(-1, 1, 1, 2), Recipe(steps=400, batch=64, every=400))
+    fit(dae, images.view(-1, 1, 1, 2), Recipe(steps=400, batch=64, every=400, lr=0.01))
     known = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]]])
     assert dae(known, 0.5)[0, 0, 0, 1] > 0.95
     assert dae(torch.zeros(1, 2, 1, 2), 1.0).flatten().tolist() == pytest.approx([0.5, 0.5], abs=0.1)
