@@ -27,7 +27,7 @@ from .errors import InputError, unknown
 from .images import BINARISE, binarise, to_float
 from .losses import MEAN_SEEKING, entropy
 from .noise import Noise, StepNoise, batch_indices
-from .optimizer import Optimizer
+from .optimizer import OPTIMIZERS, Optimizer
 from .runs import Run
 
 BINS = 8
@@ -85,6 +85,8 @@ class Recipe:
         for name in ("weight_decay", "ema"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.binarise is not None and self.binarise not in BINARISE:
             raise unknown("binarisation", self.binarise, BINARISE)
 

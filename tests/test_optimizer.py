@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dae_sampler import DenoisingAutoencoder, InputError
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe
 from dae_sampler.optimizer import Optimizer
 
 RATE = 1e-3
@@ -43,4 +43,4 @@ def test_adamw_takes_the_rest(name):
 
 def test_unknown_optimizer_is_refused():
     with pytest.raises(InputError, match="did you mean 'muon'"):
-        stepped("moun")
+        Recipe(optimizer="moun")
