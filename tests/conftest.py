@@ -25,6 +25,12 @@ class GaussianData:
         return self.mean + self.variance / (self.variance + sigma**2) * (x - self.mean)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Initial weights do not depend on which tests ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def gaussian_data():
     return GaussianData

@@ -174,19 +174,8 @@ def test_inpaint_keeps_what_is_known(command, model, pictures, tmp_path):
 
 
 def test_likelihood_of_a_fresh_erasure_model(command, tmp_path):
-    run(
-        "train",
-        "digits",
-        "--corruption",
-        "erasure(0..1)",
-        "--net",
-        "dense(8)",
-        "--steps",
-        2,
-        "--out",
-        "m",
-        cwd=tmp_path,
-    )
+    erasure = ("--corruption", "erasure(0..1)", "--net", "dense(8)")
+    command("train", "digits", *erasure, "--steps", 2, "--out", tmp_path / "m")
     found = json.loads(command("likelihood", tmp_path / "m", "--data", "digits", "--orders", 2, "--json"))
     assert found["nats"] == pytest.approx(64 * math.log(2), rel=0.1)
     assert found["bits_per_dimension"] == pytest.approx(found["nats"] / 64 / math.log(2))
@@ -302,10 +291,11 @@ def test_interrupted_training_saves_and_resumes(tmp_path, number):
     assert "wrote run/model.safetensors" in run("train", "--resume", "--out", "run", "--steps", 30, cwd=tmp_path)
 
 
-def test_changing_a_run_is_refused(tmp_path):
-    run("train", "digits", "--steps", 2, "--out", "run", "--batch", 8, cwd=tmp_path)
-    assert "cannot change" in run("train", "--resume", "--out", "run", "--batch", 9, cwd=tmp_path, code=2)
-    assert "--resume" in run("train", "digits", "--steps", 2, "--out", "run", cwd=tmp_path, code=2)
+def test_changing_a_run_is_refused(command, tmp_path):
+    out = ("--out", tmp_path / "run")
+    command("train", "digits", "--net", "dense(8)", "--steps", 2, "--batch", 8, *out)
+    assert "cannot change" in command("train", "--resume", "--batch", 9, *out, code=2)
+    assert "--resume" in command("train", "digits", "--steps", 2, *out, code=2)
 
 
 def test_real_training_on_mnist(tmp_path, data_root):
