@@ -26,7 +26,9 @@ from dae_sampler.samplers import State
 
 PAGE = DOCS / "paper.md"
 PICTURES = DOCS / "paper"
-MILDER = {"vae": [], "gan": [(0, 0.5), (0, 0.8), (0.3, 0.4), (0.4, 0.5)]}
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.8)
+MILDER = ((0, 0.5), (0, 0.8), (0.3, 0.4), (0.4, 0.5))
+"""(added, level): less noise than the level says."""
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50)
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
 app = typer.Typer(add_completion=False)
@@ -165,10 +167,10 @@ def refine(data_root: DataRoot, samples: Path = Path("runs/generators"), n: int 
         refined = {"before": before}
         for k in (1, 2, 5):
             refined[f"x ← r(x), {k} times"] = sampling.refine(blind, before, sampler="iterate", steps=k)
-        for level in (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.8):
-            refined[f"from σ = {level:g}"] = sampling.refine(
-                levels, before, level=level, sampler="dpm(eta=1)", steps=10
-            )
+        usual = {f"from σ = {level:g}": (level, level) for level in LEVELS}
+        milder = {f"σ = {added:g} added, from {level:g}": (added, level) for added, level in MILDER}
+        for how, (added, level) in (usual | milder).items():
+            refined[how] = sampling.refine(levels, before, level=level, added=added, sampler="dpm(eta=1)", steps=10)
         rows = []
         for how, images in refined.items():
             f, *others = judge.scores(images)
