@@ -19,6 +19,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Annotated
@@ -177,15 +178,19 @@ def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool,
     return average, step * batch
 
 
-def train_ours(dae: DenoisingAutoencoder, images: Tensor, seconds: float) -> tuple[DenoisingAutoencoder, int]:
-    """Train for about so long, by the default recipe; the number of steps is set by the speed of the first."""
-    rows = torch.arange(len(images))
-    trial = TrainingState(copy.deepcopy(dae), Recipe(), len(images))
+def train_ours(
+    dae: DenoisingAutoencoder, images: Tensor, seconds: float, recipe: Recipe | None = None
+) -> tuple[DenoisingAutoencoder, int]:
+    """Train for about so long, by the default recipe or another; its number of steps is set by the speed of the first.
+
+    Returns the averaged weights, and the number of images seen."""
+    rows, recipe = torch.arange(len(images)), recipe or Recipe()
+    trial = TrainingState(copy.deepcopy(dae), recipe, len(images))
     for done in range(40):
         if done == 10:
             began = time.monotonic()
         trial.advance(images, rows)
-    recipe = Recipe(steps=max(1, round(seconds / (time.monotonic() - began) * 30)))
+    recipe = replace(recipe, steps=max(1, round(seconds / (time.monotonic() - began) * 30)))
     state = TrainingState(dae, recipe, len(images))
     while state.step < recipe.steps:
         state.advance(images, rows)

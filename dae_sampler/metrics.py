@@ -186,6 +186,14 @@ class Reference:
         )
 
 
+def floor(real: Reference, train: Tensor, n: int, seed: int = 0) -> Scores:
+    """What a perfect model would score: means over draws of ``n`` training images, given by features (N, features)."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = [torch.randperm(len(train), generator=generator)[:n] for _ in range(FLOOR_DRAWS)]
+    scores = [real.compare(train[rows]) for rows in draws]
+    return Scores(*(sum(values) / FLOOR_DRAWS for values in zip(*scores, strict=True)))
+
+
 def _radii(features: Tensor) -> Tensor:
     """Distance of each point to its k-th nearest other point."""
     if len(features) <= NEIGHBOURS:
@@ -289,14 +297,18 @@ def evaluate(
     evaluations = processes.total(torch.tensor(float(calls))).item() / n
     of_train, of_test, of_fake = (embed(features, x) for x in (train, test, fake))
     real = Reference(of_test)
-    generator = torch.Generator().manual_seed(seed)
-    draws = [torch.randperm(len(train), generator=generator)[:n] for _ in range(FLOOR_DRAWS)]
-    floors = [real.compare(of_train[rows]) for rows in draws]
-    floor = Scores(*(sum(values) / FLOOR_DRAWS for values in zip(*floors, strict=True)))
     to_training, index = nearest(of_fake, of_train)
     shown = torch.stack([fake[:SHOWN], to_float(train[index[:SHOWN]])], 1).flatten(0, 1)
     excess = validate(dae, test[:EXCESS_IMAGES]).by_level
     test_to_training = nearest(of_test[:n], of_train)[0]
     return Evaluation(
-        n, real.compare(of_fake), floor, evaluations, seconds, excess, to_training, test_to_training, shown
+        n,
+        real.compare(of_fake),
+        floor(real, of_train, n, seed),
+        evaluations,
+        seconds,
+        excess,
+        to_training,
+        test_to_training,
+        shown,
     )
