@@ -1,0 +1,112 @@
+"""The tables of docs/quality.md.
+
+    python benchmarks/quality.py samplers --data-root DATA     # the model that ships, by sampler: 20 minutes
+    python benchmarks/quality.py search --data-root DATA       # what trains best in equal time: an hour
+
+The third, of other libraries and losses, is made by benchmarks/peers.py.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import torch
+import typer
+from judge import Judge
+from page import DOCS, fill
+from peers import train_ours
+
+from dae_sampler import DenoisingAutoencoder, Recipe, load, metrics, sampling
+from dae_sampler.cli import DEFAULT_CORRUPTION
+from dae_sampler.corruption import parse
+from dae_sampler.device import pick_device, pick_precision
+from dae_sampler.training import validate
+
+PAGE = DOCS / "quality.md"
+SAMPLERS = (
+    ("dpm", 10),
+    ("heun", 10),
+    ("dpm", 20),
+    ("dpm(eta=1)", 20),
+    ("ancestral", 50),
+    ("dpm", 50),
+    ("dpm(eta=1)", 50),
+)
+CASES = (
+    {},
+    {"seed": 1},
+    {"optimizer": "adamw"},
+    {"lr": 1e-3},
+    {"lr": 4e-3},
+    {"batch": 64},
+    {"batch": 256},
+    {"ema": 6.0},
+    {"ema": 40.0},
+    {"net": "unet(width=48)"},
+    {"net": "unet(width=96)"},
+    {"net": "unet(width=48, blocks=2)"},
+    {"net": "unet(width=64, blocks=2)"},
+    {"corruption": "gaussian(0.02..20, lognormal(-0.8, 1.2))"},
+    {"corruption": "gaussian(0.02..20, lognormal(-0.2, 1.2))"},
+    {"corruption": "gaussian(0.02..20, lognormal(-0.5, 0.9))"},
+)
+"""Options of `dae-sampler train mnist` that differ from the defaults."""
+DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def samplers(data_root: DataRoot, model: str = "mnist", n: int = 10_000) -> None:
+    """Scores of one model's samples by each sampler, beside those of real images."""
+    judge, dae = Judge(data_root), load(model)
+    floor = metrics.floor(judge.real, metrics.embed(judge.classifier.features, judge.train), n)
+    rows = [["real training images", "", *cells(floor, floor)]]
+    for sampler, steps in SAMPLERS:
+        found = judge.scores(sampling.sample(dae, n, sampler=sampler, steps=steps))
+        evaluations = 2 * steps - 1 if sampler == "heun" else steps
+        rows.append([f"`{sampler}`, {steps}", evaluations, *cells(found, floor)])
+        print(rows[-1], flush=True)
+    header = ["sampler, steps", "NFE", "Fréchet", "ratio", "precision", "recall", "density", "coverage"]
+    fill(PAGE, "samplers", header, rows)
+
+
+def cells(found: metrics.Scores, floor: metrics.Scores) -> list[str]:
+    """Distance, ratio, and the others."""
+    distance, *others = found
+    return [f"{distance:.1f}", f"{distance / floor.frechet:.2f}", *(f"{value:.3f}" for value in others)]
+
+
+@app.command()
+def search(data_root: DataRoot, minutes: float = 2.5, n: int = 2000) -> None:
+    """Trainings of equal time that differ in one thing: held-out excess, and distance of samples."""
+    began, judge, rows = time.monotonic(), Judge(data_root), []
+    held_out = torch.arange(len(judge.train)) % 30 == 0
+    for case in CASES:
+        options = {"net": "unet", "corruption": DEFAULT_CORRUPTION} | case
+        net, corruption = options.pop("net"), options.pop("corruption")
+        recipe = Recipe(**options)
+        torch.manual_seed(recipe.seed)
+        dae = DenoisingAutoencoder(net, corruption, judge.train.shape[1:])
+        dae.precision = pick_precision("auto", pick_device("cpu"))
+        dae, seen = train_ours(dae, judge.train[~held_out], 60 * minutes, recipe)
+        dae.corruption = parse(DEFAULT_CORRUPTION)  # to compare at the same levels
+        checked = validate(dae, judge.train[held_out])
+        distance = judge.frechet(sampling.sample(dae, n, sampler="dpm(eta=1)", steps=20))
+        words = " ".join(f"--{name} {value!r}" for name, value in case.items()) or "(default)"
+        lowest = checked.by_level[0]
+        figures = [f"{checked.excess:.4f}", f"{lowest[1]:.4f}", f"{distance:.0f}"]
+        rows.append([f"`{words}`", f"{seen / 60 / minutes:.0f}", *figures])
+        print(rows[-1], flush=True)
+    header = [
+        "`dae-sampler train mnist ...`",
+        "images/s",
+        "excess",
+        f"at σ = {lowest[0]:.1g}",
+        f"distance, {n:,} samples",
+    ]
+    fill(PAGE, "search", header, rows, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    app()
