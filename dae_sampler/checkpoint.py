@@ -43,7 +43,7 @@ def resolve(model: str | Path) -> Path:
         InputError: there is no such file.
     """
     path = Path(model)
-    if path.is_dir():
+    if path.is_dir() and ((path / "model.safetensors").is_file() or str(model) not in shipped()):
         if not (path / "model.safetensors").is_file():
             raise InputError(f"{path} holds no model.safetensors: give a finished run, or a .safetensors file")
         return path / "model.safetensors"

@@ -23,6 +23,8 @@ from .progress import Bar, show_skipped
 from .runs import Run
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .dae import DenoisingAutoencoder
     from .images import Film, Inputs
     from .samplers import State
@@ -439,8 +441,8 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Compare samples with real images: Fréchet distance, precision, recall, density, coverage."""
-    from . import data as datasets
     from . import images, metrics, plots, processes, sampling
+    from .data import NAMED
     from .device import pick_device
 
     if report:
@@ -450,11 +452,10 @@ def evaluate(
         dae = _load(model, corruption, device, precision)
         name, count = sampling.choose(dae, sampler, steps)
         space = metrics.feature_space(features, dae.shape)
-        root = Path(data_root) if data_root else None
-        if not test and data not in datasets.NAMED:
+        if not test and data not in NAMED:
             raise InputError(f"{data} has no test half: say what to compare with, by --test")
-        train_images = datasets.load(data, root=root).images
-        test_images = datasets.load(test or data, root=root, train=False).images
+        train_images = _real(data, data_root, True, dae)
+        test_images = _real(test or data, data_root, False, dae)
         with _sampling_bar(dae, name, count, n) as bar:
             found = metrics.evaluate(
                 dae,
@@ -522,13 +523,12 @@ def likelihood(
     console.quiet = quiet or as_json
     import torch
 
-    from . import data as datasets
     from . import likelihood as likelihoods
 
     dae = _load(model, corruption, device, precision)
     if orders and not dae.corruption.reveals:
         raise InputError("--orders are orders of erased pixels: leave it out, or train with 'erasure(0..1)'")
-    test = datasets.load(data, root=Path(data_root) if data_root else None, train=False).images
+    test = _real(data, data_root, False, dae)
     x = test[torch.linspace(0, len(test) - 1, min(n or len(test), len(test))).long()]
     found, name = {}, "bound" if dae.corruption.reveals else "flow"
     with Bar(console, name, len(x), "images") as bar:
@@ -656,6 +656,18 @@ def _load(model: str, corruption: str, device: str, precision: str) -> Denoising
 
         import_own(corruption)
     return checkpoint.load(model, device, precision)
+
+
+def _real(source: str, root: str | None, train: bool, dae: DenoisingAutoencoder) -> Tensor:
+    """The images of a data set, brought to the shape of the model's; what could not be read is listed."""
+    from . import data
+
+    channels, height, width = dae.shape
+    size = height if height == width else None
+    place = Path(root) if root else None
+    dataset = data.load(source, root=place, train=train, size=size, channels=channels)
+    show_skipped(console, dataset.skipped)
+    return dataset.images
 
 
 def _show_notes(inputs: Inputs) -> None:

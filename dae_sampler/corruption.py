@@ -43,8 +43,10 @@ class LogNormal:
     def quantile(self, u: Tensor, low: float, high: float) -> Tensor:
         ends = torch.tensor([low, high], dtype=torch.float64).log()
         a, b = torch.special.ndtr((ends - self.mean) / self.std).tolist()
-        z = torch.special.ndtri(a + u.cpu().double() * (b - a))  # float32 has too few digits in the tails
-        return (self.mean + self.std * z).exp().clamp(low, high).float().to(u.device)
+        if u.device.type == "mps":  # has no float64
+            return self.quantile(u.cpu(), low, high).to(u.device)
+        z = torch.special.ndtri(a + u.double() * (b - a))  # float32 has too few digits in the tails
+        return (self.mean + self.std * z).exp().clamp(low, high).float()
 
 
 class LogUniform:
@@ -164,10 +166,16 @@ class Corruption:
         return 2 * level - 1
 
     def levels(self, steps: int, start: float | None = None) -> Tensor:
-        """Levels for ``steps`` sampling steps from ``start`` down to 0: (steps+1,). One fixed level stays."""
+        """Levels for ``steps`` sampling steps from ``start`` down to the lowest that was trained, then 0: (steps+1,).
+
+        One fixed level stays.
+        """
         if not self.ranged:
             return torch.full((steps + 1,), self.high)
-        return torch.linspace(self.high if start is None else start, 0, steps + 1)
+        start = self.high if start is None else start
+        if self.low == 0 or self.reveals:  # every number of erased pixels is passed through
+            return torch.linspace(start, 0, steps + 1)
+        return torch.cat([torch.linspace(start, self.low, steps), torch.zeros(1)])
 
     def prior(self, n: int, shape: tuple[int, int, int], noise: Noise) -> Tensor:
         """Where sampling from noise starts: uniform pixels, damaged at the highest level; (n, *shape)."""
@@ -244,6 +252,10 @@ class Erasure(Corruption):
         return torch.cat([x * keep, keep.to(x.dtype)], 1)
 
     def prior(self, n: int, shape: tuple[int, int, int], noise: Noise) -> Tensor:
+        if self.ranged and self.high < 1:
+            raise InputError(
+                f"{self} never saw an image with all its pixels erased: train with erasure(0..1) to sample"
+            )
         return self(noise.uniform((n, *shape)).round(), torch.tensor(self.high), noise)
 
     def weight(self, x_tilde: Tensor) -> Tensor:

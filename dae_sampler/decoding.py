@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import images, processes
 from .errors import InputError
-from .files import locked, replacing
+from .files import locked, replacing, sweep
 
 IN_MEMORY = 1 << 30
 """Bytes of decoded images that are kept in memory."""
@@ -71,6 +71,7 @@ def decode(
         place = cache / "decoded" / f"{folder.name}-{_digest(folder, files, (size, *shape))}"
         place.mkdir(parents=True, exist_ok=True)
         with processes.first_alone(), locked(place, wait=True):
+            sweep(place)
             pixels, reached = _open(place, whole)
             if strict and reached.skipped:
                 raise InputError(reached.skipped[0])

@@ -82,12 +82,18 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process has it, and ``wait`` is false.
+        InputError: the file system has no locks.
     """
     import fcntl
 
     handle = os.open(folder, os.O_RDONLY)  # the folder itself, so that no lock file is left behind
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise InputError(f"cannot lock {folder}: {error.strerror}; choose a folder on a local disk") from None
         yield
     finally:
         os.close(handle)

@@ -29,8 +29,6 @@ MAY_CHANGE = frozenset(
     {"steps", "epochs", "lr", "patience", "device", "precision", "data_root", "strict", "tensorboard"}
 )
 """Settings that --resume may change; the others would make it another run."""
-PATHS = ("data", "start", "data_root")
-"""Settings that may be paths, and are kept absolute so that a run resumes from any folder."""
 GRID = 64
 
 
@@ -97,17 +95,18 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
     Raises:
         InputError: there is a run and it is not to be resumed, or the other way round, or the settings do not fit it.
     """
-    settings = replace(settings, **{name: _absolute(getattr(settings, name)) for name in PATHS})
-    resume = resume or processes.agreed(_restarted(out))
-    if not resume:
-        if not settings.data:
-            raise InputError(f"say what to train on: a folder, an .npy or .npz file, or one of {', '.join(data.NAMED)}")
-        run = Run(out or _fresh(settings.data))
+    root = settings.data_root and str(Path(settings.data_root).resolve())
+    settings = replace(settings, data=_absolute(settings.data), start=_absolute(settings.start), data_root=root)
+    if out is None and resume:
+        raise InputError("say which run to resume: --out RUN")
+    if not settings.data and not resume:
+        raise InputError(f"say what to train on: a folder, an .npy or .npz file, or one of {', '.join(data.NAMED)}")
+    out = out or _fresh(settings.data)
+    if not resume and not processes.agreed(_restarted(out)):
+        run = Run(out)
         if run.config_file.exists():
             raise InputError(f"{out} holds a run already: go on with it by --resume, or give another --out")
         return run, settings
-    if out is None:
-        raise InputError("say which run to resume: --out RUN")
     run = Run.open(out)
     config = {k: v for k, v in run.read_config().items() if k in Settings.__dataclass_fields__}
     try:
@@ -126,21 +125,23 @@ def open_run(settings: Settings, given: set[str], out: Path | None, resume: bool
     return run, Settings(**(asdict(before) | changed))
 
 
-def _restarted(out: Path | None) -> bool:
+def _restarted(out: Path) -> bool:
     """Whether the run in ``out`` was begun by this launch of torchrun, which lost a process since."""
-    if processes.launch() is None or out is None or not Run(out).config_file.is_file():
+    if processes.launch() is None or not Run(out).config_file.is_file():
         return False
     return Run(out).read_config().get("launch") == processes.launch()
 
 
 def _absolute(text: str | None) -> str | None:
+    """What may be a path or a name, with paths made absolute, so that a run resumes from any folder."""
     return str(Path(text).resolve()) if text and text not in data.NAMED and Path(text).exists() else text
 
 
 def _fresh(source: str) -> Path:
+    """A folder under ``runs`` that is not there yet, or that this launch began."""
     name = Path(source).stem or "run"
     candidates = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
-    return next(folder for folder in candidates if not folder.exists())
+    return next(folder for folder in candidates if not folder.exists() or _restarted(folder))
 
 
 def train(settings: Settings, run: Run, console: Console) -> int:
@@ -210,7 +211,7 @@ def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console
     with (
         bar,
         _stopping() as signals,
-        _events(run, done) if tensorboard and not processes.rank() else nullcontext() as events,
+        _events(run, done + 1) if tensorboard and not processes.rank() else nullcontext() as events,
     ):
 
         def on_progress(progress: Progress) -> None:
@@ -223,7 +224,9 @@ def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console
         try:
             fit(dae, x, recipe, run=run, on_progress=on_progress, should_stop=lambda: bool(signals))
         except TrainingInterrupted:
-            console.print(f"stopped and saved; go on with: dae-sampler train --resume --out {run.folder}", markup=False)
+            own = f" --corruption '{dae.corruption}'" if ":" in str(dae.corruption) else ""
+            again = f"dae-sampler train --resume --out {run.folder}{own}"
+            console.print(f"stopped and saved; go on with: {again}", markup=False)
             return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
     console.print(f"wrote {run.folder}/model.safetensors; next: dae-sampler sample {run.folder}", markup=False)
     return 0

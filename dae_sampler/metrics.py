@@ -10,6 +10,7 @@ copies its training images scores well too: compare how near its samples are to 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -243,7 +244,7 @@ class Evaluation:
     @property
     def ratio(self) -> float:
         """Fréchet distance of the samples over that of real images; 1 is perfect."""
-        return self.samples.frechet / self.floor.frechet
+        return self.samples.frechet / self.floor.frechet if self.floor.frechet else math.inf
 
     @property
     def copies(self) -> float:

@@ -1,6 +1,6 @@
 """A run is one folder: config.json, metrics.csv, samples/*.png, state.safetensors to resume from, and the models.
 
-Everything in it is replaced whole or not at all, so a run that was killed at any moment resumes.
+All but TensorBoard's events is replaced whole or not at all, so a run that was killed at any moment resumes.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Run:
         with ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.folder, wait=False))
-            except OSError:
+            except BlockingIOError:
                 raise InputError(
                     f"another process is training in {self.folder}: wait for it, or give another --out"
                 ) from None

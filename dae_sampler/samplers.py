@@ -123,7 +123,7 @@ def heun(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, churn: float
         raise InputError(f"churn must be from 0 to 0.414, got {churn:g}")
     for sigma, following in itertools.pairwise(levels.tolist()):
         if churn:
-            raised = min(sigma * (1 + churn), dae.corruption.high)
+            raised = max(sigma, min(sigma * (1 + churn), dae.corruption.high))
             x = x + (raised**2 - sigma**2) ** 0.5 * noise.normal(x.shape)
             sigma = raised
         x_hat = dae(x, sigma)

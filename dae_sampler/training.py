@@ -203,7 +203,7 @@ def _split(images: Tensor, recipe: Recipe, shape: tuple[int, int, int]) -> tuple
     if not held_out:
         return torch.arange(n), torch.arange(n)
     chosen = torch.zeros(n, dtype=torch.bool)
-    chosen[torch.linspace(0, n - 1, held_out).long()] = True
+    chosen[torch.linspace(0, n - 1, held_out, dtype=torch.float64).long()] = True
     return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
 
 
@@ -340,9 +340,10 @@ class TrainingState:
         self.dae.info = self.average.info = {**self.dae.info, "training": facts}
         if run:
             checkpoint.save(self.average, run.folder / "last.safetensors")
+        best = self.best_weights if self.best_step else dict(self.average.named_parameters())  # never validated
         with torch.no_grad():
             for name, weight in self.weights.items():
-                weight.copy_(self.best_weights[name])
+                weight.copy_(best[name])
         self.dae.requires_grad_(False)
         if run:
             checkpoint.save(self.dae, run.folder / "model.safetensors")

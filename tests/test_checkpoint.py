@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from dae_sampler import DenoisingAutoencoder, InputError, checkpoint, load, sample, save
+from dae_sampler.checkpoint import resolve, shipped
 
 
 @pytest.fixture
@@ -44,6 +45,12 @@ def test_every_shipped_model_loads_and_is_small():
 def test_folder_of_a_run_stands_for_its_model(dae, tmp_path):
     save(dae, tmp_path / "model.safetensors")
     assert checkpoint.resolve(tmp_path) == tmp_path / "model.safetensors"
+
+
+def test_folder_of_data_does_not_hide_a_shipped_model(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert resolve("mnist") == shipped()["mnist"]
 
 
 def test_unknown_names_get_a_hint():

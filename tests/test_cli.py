@@ -60,7 +60,7 @@ def test_help_has_examples(command, name):
 
 def test_defaults_of_train_are_those_of_the_library():
     options = inspect.signature(cli.train).parameters
-    for name in ("batch", "lr", "weight_decay", "ema", "every", "patience", "seed"):
+    for name in ("batch", "optimizer", "lr", "weight_decay", "ema", "every", "patience", "seed"):
         assert options[name].default == getattr(Recipe, name)
 
 
@@ -193,6 +193,15 @@ def test_own_corruption_trains_and_refines_when_it_is_named_again(tmp_path, pict
     assert "--corruption" in run("refine", "m", pictures, cwd=tmp_path, code=2)
     run("refine", "m", pictures, *own, "--steps", 2, "--out", "out", cwd=tmp_path)
     assert len(list((tmp_path / "out").iterdir())) == len(list(pictures.iterdir()))
+
+
+def test_evaluate_brings_folders_to_the_shape_of_the_model(command, monkeypatch, model, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flat.py").write_text("def pixels(images):\n    return images.flatten(1)\n")
+    for i in range(8):
+        Image.new("RGB", (20 + i, 10), (9 * i, 90, 200)).save(tmp_path / f"{i}.png")
+    words = ["--data", tmp_path, "--test", tmp_path, "--features", "flat:pixels", "-n", 8, "--json"]
+    assert json.loads(command("evaluate", model, *words))["n"] == 8
 
 
 def test_verify_reports_what_it_found_and_draws_it(command, tmp_path):

@@ -88,6 +88,13 @@ def test_sampling_levels_fall_from_the_start(text):
     assert not corruption.ranged or levels[-1] == 0
 
 
+@pytest.mark.parametrize("text", ["salt-pepper(0.2..0.8)", "gaussian(0.02..20)", "masking(0.1..0.9)+gaussian(0.3)"])
+def test_sampling_asks_for_no_level_that_was_not_trained(text):
+    corruption = parse(text)
+    levels = corruption.levels(10)[:-1]
+    assert [levels.min().item(), levels.max().item()] == pytest.approx([corruption.low, corruption.high])
+
+
 @pytest.mark.parametrize(
     "text",
     [

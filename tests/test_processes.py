@@ -66,17 +66,18 @@ def test_two_processes_sample_the_images_of_one(alone, tmp_path):
 
 
 def test_a_lost_process_is_started_again_and_the_run_goes_on(tmp_path):
-    process = start(*TRAIN, "--steps", 200, "--out", "m", cwd=tmp_path, processes=2, restarts=1)
+    process = start(*TRAIN, "--steps", 120, cwd=tmp_path, processes=2, restarts=1)
     deadline = time.monotonic() + 120
-    while not (tmp_path / "m" / "state.safetensors").is_file() and time.monotonic() < deadline:
+    while not (tmp_path / "runs" / "digits" / "state.safetensors").is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
     text, _ = process.communicate(timeout=240)
     assert process.returncode == 0, text
     assert text.count("resuming") == 1, text
-    run(*TRAIN, "--steps", 200, "--out", "whole", cwd=tmp_path)
-    np.testing.assert_allclose(losses(tmp_path / "m"), losses(tmp_path / "whole"), rtol=1e-2)
+    run(*TRAIN, "--steps", 120, "--out", "whole", cwd=tmp_path)
+    np.testing.assert_allclose(losses(tmp_path / "runs" / "digits"), losses(tmp_path / "whole"), rtol=1e-2)
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 def test_a_batch_that_does_not_split_is_refused(tmp_path):

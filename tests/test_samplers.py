@@ -99,6 +99,12 @@ def test_churn_leaves_the_distribution_alone(gaussian_data):
     assert out.var().item() == pytest.approx(0.04, rel=0.05)
 
 
+@pytest.mark.parametrize("high", [4, 6, 12, 16, 20, 25, 40])
+def test_churn_does_not_leave_the_levels_of_the_model(gaussian_data, high):
+    dae = gaussian_data(corruption=f"gaussian(0.02..{high})")
+    assert sampling.sample(dae, 2, sampler="heun(churn=0.1)", steps=3).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("sampler", "steps"), [("euler", 200), ("heun", 40), ("dpm", 40), ("dpm(eta=1)", 60), ("ancestral", 200)]
 )

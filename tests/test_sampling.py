@@ -117,6 +117,11 @@ def test_training_under_erasure_learns_the_distribution():
     assert dae.info["binarise"] == "dynamic"
 
 
+def test_erasure_of_a_part_only_does_not_sample_from_nothing():
+    with pytest.raises(InputError, match=r"erasure\(0\.\.1\)"):
+        sampling.sample(DenoisingAutoencoder("dense(8)", "erasure(0..0.5)", (1, 2, 2)), 2)
+
+
 def test_denoise_leaves_grey_values_alone_and_refine_makes_them_binary():
     dae = GaussianData()
     x = torch.full((4, 1, 4, 4), 0.3)

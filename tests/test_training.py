@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit, load
 from dae_sampler.training import TrainingInterrupted, validate
 
 RECIPE = Recipe(steps=30, batch=16, every=7, held_out=20)
@@ -45,6 +45,15 @@ def test_resumed_run_is_bit_identical(tmp_path, stops, corruption):
     )
     assert rows == expected_rows
     assert [int(row["step"]) for row in rows] == [7, 14, 21, 28, 30]
+
+
+def test_run_stopped_before_any_validation_ends_with_what_it_learned(tmp_path):
+    run, recipe = Run(tmp_path), Recipe(steps=10, batch=16, every=50)
+    with pytest.raises(TrainingInterrupted):
+        fit(model(), images(), Recipe(steps=20, batch=16, every=50), run=run, should_stop=stop_at(10))
+    dae = fit(model(), images(), recipe, run=run)
+    assert torch.equal(weights(dae), weights(load(tmp_path / "last.safetensors")))
+    assert not torch.equal(weights(dae), weights(model()))
 
 
 def test_extended_run_counts_every_step_once(tmp_path):
