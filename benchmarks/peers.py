@@ -5,10 +5,11 @@
 
 `make peers` runs all of them, in an environment of their own, in about three hours on 2 cores.
 
-Each peer is trained as its documentation shows (optimiser, rate, batch, averaging), in float32 and under bfloat16
-autocast, and once more by a recipe like ours ("tuned": AdamW at 2e-3 with warm-up and cosine decay, batches of 128,
-averaged weights). All read the same images from memory. Samples are drawn by the sampler that suits each best at few
-network evaluations.
+Each peer is trained as its documentation shows (optimiser, rate, batch, clipping, averaging), in float32 and under
+bfloat16 autocast, and once more by a recipe like ours ("tuned": AdamW at 2e-3 with warm-up and cosine decay, batches of
+128, averaged weights). Widths are chosen for 1 to 2 M parameters, labels are left out, and lucidrains' average moves at
+every step instead of every tenth, because there are few. All read the same images from memory. Samples are drawn by the
+sampler that suits each best at few network evaluations.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 import typer
@@ -46,9 +47,9 @@ app = typer.Typer(add_completion=False)
 
 
 class Lucidrains(nn.Module):
-    """denoising-diffusion-pytorch's ElucidatedDiffusion, with its Trainer's optimiser and averaging."""
+    """denoising-diffusion-pytorch's ElucidatedDiffusion, with its Trainer's optimiser and average as in its README."""
 
-    batch, rate, average = 32, 8e-5, 0.995
+    batch, rate, betas, clip, average = 64, 8e-5, (0.9, 0.99), 1.0, 0.995
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class Lucidrains(nn.Module):
 class Azula(nn.Module):
     """azula's KarrasDenoiser around its UNet, as in its MNIST tutorial, without labels."""
 
-    batch, rate, average = 64, 3e-4, None
+    batch, rate, betas, clip, average = 64, 3e-4, (0.9, 0.999), math.inf, None
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class Azula(nn.Module):
 class Diffusers(nn.Module):
     """diffusers' UNet2DModel and DDPM, as in its tutorial on training; sampled by its DPM-Solver++."""
 
-    batch, rate, average = 16, 1e-4, None
+    batch, rate, betas, clip, average = 16, 1e-4, (0.9, 0.999), 1.0, None
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,11 +157,21 @@ def decayed(x: float) -> float:
     return min(x / 0.04, (1 + math.cos(math.pi * min(x, 1))) / 2)
 
 
-def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool, tuned: bool) -> tuple[nn.Module, int]:
-    """Train for so long; returns the weights to sample with, and the number of images seen."""
-    batch, rate = (128, 2e-3) if tuned else (model.batch, model.rate)
+class Trained(NamedTuple):
+    """What came out of a training."""
+
+    model: nn.Module
+    """With the weights to sample with."""
+    images: int
+    """Images seen."""
+    seconds: float
+
+
+def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool, tuned: bool) -> Trained:
+    """Train for so long."""
+    batch, rate, clip = (128, 2e-3, 1.0) if tuned else (model.batch, model.rate, model.clip)
     kind = torch.optim.AdamW if tuned or isinstance(model, Diffusers) else torch.optim.Adam
-    optimizer, average = kind(model.parameters(), rate), copy.deepcopy(model).eval().requires_grad_(False)
+    optimizer, average = kind(model.parameters(), rate, model.betas), copy.deepcopy(model).eval().requires_grad_(False)
     began, step = time.monotonic(), 0
     while (spent := (time.monotonic() - began) / seconds) < 1:
         x = to_float(images[torch.randint(len(images), (batch,))])
@@ -169,21 +180,17 @@ def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool,
         loss.backward()
         if tuned or isinstance(model, Diffusers):
             optimizer.param_groups[0]["lr"] = rate * decayed(spent)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         optimizer.zero_grad()
         step += 1
         keep = (1 - 1 / step) ** 17 if tuned else min(model.average or 0, 1 - 1 / step)
         torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - keep)
-    return average, step * batch
+    return Trained(average, step * batch, time.monotonic() - began)
 
 
-def train_ours(
-    dae: DenoisingAutoencoder, images: Tensor, seconds: float, recipe: Recipe | None = None
-) -> tuple[DenoisingAutoencoder, int]:
-    """Train for about so long, by the default recipe or another; its number of steps is set by the speed of the first.
-
-    Returns the averaged weights, and the number of images seen."""
+def train_ours(dae: DenoisingAutoencoder, images: Tensor, seconds: float, recipe: Recipe | None = None) -> Trained:
+    """Train for about so long, by the default recipe or another; the speed of the first steps sets their number."""
     rows, recipe = torch.arange(len(images)), recipe or Recipe()
     trial = TrainingState(copy.deepcopy(dae), recipe, len(images))
     for done in range(40):
@@ -191,10 +198,10 @@ def train_ours(
             began = time.monotonic()
         trial.advance(images, rows)
     recipe = replace(recipe, steps=max(1, round(seconds / (time.monotonic() - began) * 30)))
-    state = TrainingState(dae, recipe, len(images))
+    state, began = TrainingState(dae, recipe, len(images)), time.monotonic()
     while state.step < recipe.steps:
         state.advance(images, rows)
-    return state.average, recipe.steps * recipe.batch
+    return Trained(state.average, recipe.steps * recipe.batch, time.monotonic() - began)
 
 
 @torch.inference_mode()
@@ -222,15 +229,14 @@ def run(
     judge = Judge(data_root)
     precision = pick_precision(precision, pick_device("cpu"))
     torch.manual_seed(seed)
-    began = time.monotonic()
     if name in OURS:
         kind, loss = OURS[name]
         model = kind("unet", f"gaussian(0.02..20, {density})", SHAPE, loss)
         model.precision = precision
-        model, seen = train_ours(model, judge.train, 60 * minutes)
+        trained = train_ours(model, judge.train, 60 * minutes)
     else:
         model = PEERS[name]()
-        model, seen = train_peer(model, judge.train, 60 * minutes, precision == "bfloat16", tuned)
+        trained = train_peer(model, judge.train, 60 * minutes, precision == "bfloat16", tuned)
     result = {
         "name": name + " (tuned)" * tuned,
         "density": density if name in OURS else "",
@@ -238,13 +244,12 @@ def run(
         "minutes": minutes,
         "seed": seed,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "images": seen,
-        "trained": seen / 60 / minutes,
-        "took": round((time.monotonic() - began) / 60, 2),
+        "images": trained.images,
+        "took": trained.seconds / 60,
     }
     for evaluations in EVALUATIONS:
         began = time.monotonic()
-        x = torch.cat(list(draw(model, SAMPLES, evaluations, precision == "bfloat16")))
+        x = torch.cat(list(draw(trained.model, SAMPLES, evaluations, precision == "bfloat16")))
         result[f"evaluated at {evaluations}"] = SAMPLES * evaluations / (time.monotonic() - began)
         result[f"distance at {evaluations}"] = judge.frechet(x)
     RESULTS.parent.mkdir(exist_ok=True)
@@ -255,23 +260,24 @@ def run(
 
 @app.command()
 def table() -> None:
-    """Fill docs/quality.md: a row for each method, the mean over seeds."""
-    groups = defaultdict(list)
+    """Fill docs/quality.md: a row for each method, the distances of its seeds side by side."""
+    groups = defaultdict(dict)
     for line in RESULTS.read_text().splitlines():
         found = json.loads(line)
-        groups[found["name"], found["density"], found["precision"], found["minutes"]].append(found)
+        groups[tuple(found[key] for key in ("name", "density", "precision", "minutes"))][found["seed"]] = found
     rows = []
-    for (name, density, precision, minutes), found in groups.items():
+    for (name, density, precision, _), seeds in groups.items():
+        found = seeds.values()
         distances = [" / ".join(f"{f[f'distance at {e}']:.0f}" for f in found) for e in EVALUATIONS]
-        figures = {key: mean(f[key] for f in found) for key in ("parameters", "trained", "evaluated at 50")}
+        figures = {key: mean(f[key] for f in found) for key in ("parameters", "images", "took", "evaluated at 50")}
         rows.append(
             [
                 " ".join(filter(None, [name, density and f"`{density}`"])),
                 f"{figures['parameters'] / 1e6:.2f} M",
                 precision,
-                f"{minutes:g}",
+                f"{figures['took']:.1f}",
                 *distances,
-                f"{figures['trained']:.0f}",
+                f"{figures['images'] / figures['took'] / 60:.0f}",
                 f"{figures['evaluated at 50']:.0f}",
             ]
         )

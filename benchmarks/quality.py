@@ -89,17 +89,18 @@ def search(data_root: DataRoot, minutes: float = 2.5, n: int = 2000) -> None:
         torch.manual_seed(recipe.seed)
         dae = DenoisingAutoencoder(net, corruption, judge.train.shape[1:])
         dae.precision = pick_precision("auto", pick_device("cpu"))
-        dae, seen = train_ours(dae, judge.train[~held_out], 60 * minutes, recipe)
+        dae, seen, seconds = train_ours(dae, judge.train[~held_out], 60 * minutes, recipe)
         dae.corruption = parse(DEFAULT_CORRUPTION)  # to compare at the same levels
         checked = validate(dae, judge.train[held_out])
         distance = judge.frechet(sampling.sample(dae, n, sampler="dpm(eta=1)", steps=20))
         words = " ".join(f"--{name} {value!r}" for name, value in case.items()) or "(default)"
         lowest = checked.by_level[0]
         figures = [f"{checked.excess:.4f}", f"{lowest[1]:.4f}", f"{distance:.0f}"]
-        rows.append([f"`{words}`", f"{seen / 60 / minutes:.0f}", *figures])
+        rows.append([f"`{words}`", f"{seconds / 60:.1f}", f"{seen / seconds:.0f}", *figures])
         print(rows[-1], flush=True)
     header = [
         "`dae-sampler train mnist ...`",
+        "minutes",
         "images/s",
         "excess",
         f"at σ = {lowest[0]:.1g}",

@@ -41,22 +41,32 @@ def seconds_per_call(work: dict[str, Callable[[], object]], budget: float) -> di
     times: dict[str, list[float]] = {name: [] for name in work}
     for call in work.values():
         call()
+        synchronize()
     for _ in range(ROUNDS):
         for name, call in work.items():
             began, calls = time.perf_counter(), 0
             while calls == 0 or time.perf_counter() - began < budget / ROUNDS:
                 call()
+                synchronize()
                 calls += 1
             times[name].append((time.perf_counter() - began) / calls)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def synchronize() -> None:
+    """Wait for what a GPU has still to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 class Work:
     """The default training step and network evaluation, for images of a shape."""
 
-    def __init__(self, net: str, precision: str, shape: tuple[int, int, int], batch: int, n: int = 1000) -> None:
+    def __init__(
+        self, net: str, precision: str, shape: tuple[int, int, int], batch: int, n: int = 1000, device: str = "auto"
+    ) -> None:
         torch.manual_seed(0)
-        dae = DenoisingAutoencoder(net, DEFAULT_CORRUPTION, shape).to(pick_device())
+        dae = DenoisingAutoencoder(net, DEFAULT_CORRUPTION, shape).to(pick_device(device))
         dae.precision = precision
         self.batch, self.state = batch, TrainingState(dae, Recipe(batch=batch), n)
         self.images, self.rows = torch.randint(256, (n, *shape), dtype=torch.uint8), torch.arange(n)
@@ -161,12 +171,13 @@ def memory(data_root: DataRoot) -> None:
 
 @app.command()
 def peers(seconds: Seconds = 20) -> None:
-    """Training steps and network evaluations of other libraries and ours, in turn, in batches of 128."""
+    """Training steps and network evaluations of other libraries and ours on the CPU, in turn, in batches of 128."""
     from peers import PEERS
 
-    precision, training, sampling, sizes = default_precision(), {}, {}, {}
+    precision = pick_precision("auto", pick_device("cpu"))
+    training, sampling, sizes = {}, {}, {}
     for kind in dict.fromkeys([precision, "float32"]):
-        work = Work("unet", kind, (1, 28, 28), 128)
+        work = Work("unet", kind, (1, 28, 28), 128, device="cpu")
         sizes["ours", kind] = work.parameters
         training["ours", kind] = (work.train, 128)
         sampling["ours", kind] = (work.evaluate, 128)
