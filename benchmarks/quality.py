@@ -26,6 +26,7 @@ from dae_sampler.training import validate
 PAGE = DOCS / "quality.md"
 SAMPLERS = (
     ("dpm", 10),
+    ("dpm(eta=0.6)", 10),
     ("heun", 10),
     ("dpm", 20),
     ("dpm(eta=1)", 20),
