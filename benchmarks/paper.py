@@ -27,7 +27,7 @@ from dae_sampler.samplers import State
 PAGE = DOCS / "paper.md"
 PICTURES = DOCS / "paper"
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.8)
-MILDER = ((0, 0.5), (0, 0.8), (0.3, 0.4), (0.4, 0.5))
+MILDER = ((0, 0.5), (0, 0.8), (0.3, 0.4), (0.4, 0.5), (0.3, 0.6))
 """(added, level): less noise than the level says."""
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50)
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
