@@ -43,19 +43,18 @@ def resolve(model: str | Path) -> Path:
         InputError: there is no such file.
     """
     path = Path(model)
-    if path.is_dir() and ((path / "model.safetensors").is_file() or str(model) not in shipped()):
-        if not (path / "model.safetensors").is_file():
-            raise InputError(f"{path} holds no model.safetensors: give a finished run, or a .safetensors file")
-        return path / "model.safetensors"
-    if path.is_file():
-        return path
+    for file in (path / "model.safetensors", path):
+        if file.is_file():
+            return file
+    if str(model) in shipped():  # also where a folder of something else has that name
+        return shipped()[str(model)]
+    if path.is_dir():
+        raise InputError(f"{path} holds no model.safetensors: give a finished run, or a .safetensors file")
     if path.suffix or len(path.parts) > 1:
         raise InputError(
             f"no model at {path}: give a .safetensors file, a run folder, or one of {', '.join(shipped())}"
         )
-    if str(model) not in shipped():
-        raise unknown("model", str(model), shipped())
-    return shipped()[str(model)]
+    raise unknown("model", str(model), shipped())
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

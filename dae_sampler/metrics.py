@@ -188,7 +188,17 @@ class Reference:
 
 
 def floor(real: Reference, train: Tensor, n: int, seed: int = 0) -> Scores:
-    """What a perfect model would score: means over draws of ``n`` training images, given by features (N, features)."""
+    """What a perfect model would score against ``real``: means over draws of real training images.
+
+    Args:
+        real: the images to compare with.
+        train: features of the training images, (N, features).
+        n: images in a draw, at most N.
+        seed: of the draws.
+
+    Raises:
+        InputError: fewer images than the k-NN balls need.
+    """
     generator = torch.Generator().manual_seed(seed)
     draws = [torch.randperm(len(train), generator=generator)[:n] for _ in range(FLOOR_DRAWS)]
     scores = [real.compare(train[rows]) for rows in draws]
