@@ -1,10 +1,11 @@
 # make demo: generate and restore digits with the model that ships.  make test: linter and tests.
 # make paper DATA=...: measure docs/paper.md, docs/bce.md again.  make interop DATA=...: in k-diffusion and deepinv.
+# make speed DATA=...: measure docs/performance.md, docs/scaling.md again.
 # make peers DATA=...: the same training time for other libraries and other losses.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test paper interop peers clean
+.PHONY: demo test paper speed interop peers clean
 
 demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
@@ -39,10 +40,13 @@ test: .venv/tested
 
 paper: .venv/tested
 	$(BIN)/python benchmarks/generators.py --data-root "$(DATA)"
-	$(BIN)/python benchmarks/paper.py verify
-	for part in iterate failures refine; do \
+	for part in verify iterate failures refine; do \
 		$(BIN)/python benchmarks/paper.py $$part --data-root "$(DATA)" || exit 1; done
 	$(BIN)/python benchmarks/bce.py --data-root "$(DATA)"
+
+speed: .venv/tested
+	for part in step growth startup folder; do $(BIN)/python benchmarks/speed.py $$part || exit 1; done
+	for part in memory processes; do $(BIN)/python benchmarks/speed.py $$part --data-root "$(DATA)" || exit 1; done
 
 interop:
 	$(PYTHON) -m venv .venv-interop

@@ -1,6 +1,6 @@
 """How fast it trains, samples and starts here, against the machine's own peak and against other libraries.
 
-    python benchmarks/speed.py step|growth|startup|memory          # a table each in docs/performance.md
+    make speed DATA=...                                            # all but the next: 25 minutes on 2 cores
     .venv-peers/bin/python benchmarks/speed.py peers               # after `make peers`, or pip install '.[peers]'
 
 What is compared is timed in turn and repeated, because the speed of a shared machine drifts: read the ratios.
@@ -8,12 +8,15 @@ What is compared is timed in turn and repeated, because the speed of a shared ma
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -22,9 +25,12 @@ from page import DOCS, fill
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from dae_sampler import DenoisingAutoencoder
+from dae_sampler import DenoisingAutoencoder, data
 from dae_sampler.cli import DEFAULT_CORRUPTION
+from dae_sampler.decoding import mapped
 from dae_sampler.device import pick_device, pick_precision
+from dae_sampler.images import save_picture, to_picture
+from dae_sampler.runs import Run
 from dae_sampler.training import Recipe, TrainingState
 
 PAGE = DOCS / "performance.md"
@@ -170,6 +176,71 @@ def memory(data_root: DataRoot) -> None:
 
 
 @app.command()
+def folder(pictures: int = 1_000_000, seconds: Seconds = 20) -> None:
+    """A folder beyond memory's share: its decoding pass, and training from the mapped file and from memory (Linux)."""
+    with tempfile.TemporaryDirectory() as place:
+        make_pictures(Path(place, "pictures"), pictures)
+        before, began = anonymous_memory(), time.perf_counter()
+        images = data.load(Path(place, "pictures"), root=Path(place)).images
+        decoding, held = time.perf_counter() - began, anonymous_memory() - before
+        (file,) = Path(place, "decoded").glob("*/images.npy")
+        state, rows = Work("unet", default_precision(), tuple(images.shape[1:]), 128).state, torch.arange(pictures)
+
+        def uncached() -> Tensor:
+            with file.open() as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return state.advance(torch.from_numpy(mapped(file)), rows)
+
+        memory = partial(state.advance, images.clone(), rows)
+        cached = seconds_per_call({"memory": memory, "file": partial(state.advance, images, rows)}, seconds)
+        del images  # what is mapped stays cached
+        cold = seconds_per_call({"memory": memory, "file": uncached}, seconds)
+    table = [["decoding pass, pictures/s", f"{pictures / decoding:.0f}"]]
+    table += [["memory taken after it, beside the file's, GiB", f"{held:.2f}"]]
+    table += [["training from memory, images/s", f"{128 / cached['memory']:.0f}"]]
+    for name, spent in {"the system's cache": cached, "the disk": cold}.items():
+        table += [[f"rate from the file in {name}, over that from memory", f"{spent['memory'] / spent['file']:.0%}"]]
+    fill(PAGE, "folder", [f"{pictures:,} pictures of 3×32×32", ""], table)
+
+
+def make_pictures(root: Path, n: int) -> None:
+    """A folder of ``n`` JPEG files, 1,000 different ones."""
+    for i in range(1000):
+        root.joinpath(str(i)).mkdir(parents=True)
+        coarse = torch.randint(256, (3, 8, 8), generator=torch.Generator().manual_seed(i), dtype=torch.uint8)
+        picture = to_picture(coarse.repeat_interleave(4, 1).repeat_interleave(4, 2))
+        save_picture(picture, root / f"{i}/0.jpg")
+        for k in range(1, n // 1000):
+            root.joinpath(f"{i}/{k}.jpg").hardlink_to(root / f"{i}/0.jpg")
+
+
+def anonymous_memory() -> float:
+    """Resident memory of this process that is not a file's, GiB."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 2**20
+
+
+@app.command()
+def processes(data_root: DataRoot, steps: int = 200) -> None:
+    """Training by one process and by two, on as many cores: a table in docs/scaling.md."""
+    cases = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
+    rates: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(3):
+        for name, (count, threads) in cases.items():
+            with tempfile.TemporaryDirectory() as folder:
+                words = ["-m", "dae_sampler", "train", "mnist", "--data-root", data_root, "--out", f"{folder}/run"]
+                words += ["--steps", str(2 * steps), "--every", str(steps), "--held-out", "128", "--quiet"]
+                launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+                environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+                subprocess.run([*launch, *words], check=True, capture_output=True, env=environment)
+                first, last = (float(row["seconds"]) for row in Run(Path(folder, "run")).read_metrics())
+            rates[name].append(128 * steps / (last - first))
+    found = {name: statistics.median(some) for name, some in rates.items()}
+    rows = [[name, f"{rate:.0f}", f"{rate / found['1 process, 1 thread']:.2f}"] for name, rate in found.items()]
+    fill(DOCS / "scaling.md", "processes", ["default network, batches of 128", "training images/s", "gain"], rows)
+
+
+@app.command()
 def peers(seconds: Seconds = 20) -> None:
     """Training steps and network evaluations of other libraries and ours on the CPU, in turn, in batches of 128."""
     from peers import PEERS
@@ -200,15 +271,13 @@ def peers(seconds: Seconds = 20) -> None:
                     model.sample(128, 2)
 
             training[name, kind], sampling[name, kind] = (train, 128), (sample, 256)
-    rates = []
+    rows = [[name, f"{size / 1e6:.2f} M", kind] for (name, kind), size in sizes.items()]
     for calls in (training, sampling):
         spent = seconds_per_call({key: call for key, (call, _) in calls.items()}, seconds)
-        rates.append({key: calls[key][1] / spent[key] for key in calls})
-    rows = []
-    for (name, kind), size in sizes.items():
-        trained, evaluated = (rate[name, kind] for rate in rates)
-        rows.append([name, f"{size / 1e6:.2f} M", kind, f"{trained:.0f}", f"{evaluated:.0f}"])
-    fill(PAGE, "peers", ["library", "parameters", "precision", "training images/s", "evaluations/s"], rows)
+        for row, (key, (call, images)) in zip(rows, calls.items(), strict=True):
+            row += [f"{images / spent[key]:.0f}", f"{flops(call) / spent[key] / 1e9:.0f}"]
+    header = ["library", "parameters", "precision", "training images/s", "GFLOP/s", "evaluations/s", "GFLOP/s"]
+    fill(PAGE, "peers", header, rows)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -76,11 +77,19 @@ def decode(
             if strict and reached.skipped:
                 raise InputError(reached.skipped[0])
             _fill(pixels, reached, folder, files, size, strict, on_file, lambda: _save(place, pixels, reached))
-        pixels = np.load(place / "images.npy", mmap_mode="c")
+        pixels = mapped(place / "images.npy")
     if not reached.kept:
         raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {reached.skipped[0]}")
     found = torch.from_numpy(pixels[: reached.kept])
     return found if channels or reached.colour else found[:, :1], reached.skipped
+
+
+def mapped(file: Path) -> np.ndarray:
+    """An array file, mapped to be read in batches of random rows: what a disk reads ahead of each row is wasted."""
+    pixels = np.load(file, mmap_mode="c")
+    if hasattr(mmap, "MADV_RANDOM"):
+        pixels.base.madvise(mmap.MADV_RANDOM)
+    return pixels
 
 
 def _fill(
