@@ -105,7 +105,8 @@ def climb(
 ) -> Climb:
     """Iterate from ``start`` (N,d), in the denoiser's precision, at one sigma.
 
-    Steps with |r - x| below ``tolerance`` times sigma are not judged: near a mode an estimate's error is all there is.
+    Steps with |r - x| below ``tolerance`` sigma sqrt(d/2) are not judged: near a mode an estimate's error is all there
+    is, and its length grows with the dimension d as that of the noise does.
     """
     levels = torch.full((steps + 1,), sigma)
     x = start.view(-1, *dae.shape)
@@ -114,7 +115,7 @@ def climb(
     log_p = torch.stack([density.log_p(x, sigma) for x in paths])
     length = (paths[1:] - paths[:-1]).norm(dim=2) / eta
     bound = eta * (1 - eta / 2) * length.square() / sigma**2
-    rise, judged = log_p.diff(dim=0), length > tolerance * sigma
+    rise, judged = log_p.diff(dim=0), length > tolerance * sigma * math.sqrt(density.dim / 2)
     slack = ROUNDING * log_p[1:].abs().clamp(min=1)
     share = lambda which: which[judged].double().mean().item()  # noqa: E731
     return Climb(int(judged.sum()), share(rise >= -slack), share(rise >= bound - slack), paths)
