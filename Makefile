@@ -42,6 +42,7 @@ paper: .venv/tested
 	$(BIN)/python benchmarks/generators.py --data-root "$(DATA)"
 	for part in verify iterate failures refine; do \
 		$(BIN)/python benchmarks/paper.py $$part --data-root "$(DATA)" || exit 1; done
+	$(BIN)/python benchmarks/paper.py digits
 	$(BIN)/python benchmarks/bce.py --data-root "$(DATA)"
 
 speed: .venv/tested

@@ -73,7 +73,6 @@ CASES = (
     {"ema": 6.0},
     {"ema": 40.0},
     {"net": "unet(width=96)"},
-    {"net": "unet(width=48, blocks=2)"},
     {"net": "unet(width=64, blocks=2)"},
     {"corruption": "gaussian(0.02..20, lognormal(-0.8, 1.2))"},
     {"corruption": "gaussian(0.02..20, lognormal(-0.2, 1.2))"},
