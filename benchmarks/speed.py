@@ -198,8 +198,8 @@ def folder(pictures: int = 1_000_000, seconds: Seconds = 20) -> None:
     table = [["decoding pass, pictures/s", f"{pictures / decoding:.0f}"]]
     table += [["memory taken after it, beside the file's, GiB", f"{held:.2f}"]]
     table += [["training from memory, images/s", f"{128 / cached['memory']:.0f}"]]
-    for name, spent in {"the system's cache": cached, "the disk": cold}.items():
-        table += [[f"rate from the file in {name}, over that from memory", f"{spent['memory'] / spent['file']:.0%}"]]
+    for name, spent in {"in the system's cache": cached, "on the disk": cold}.items():
+        table += [[f"rate from the file {name}, over that from memory", f"{spent['memory'] / spent['file']:.0%}"]]
     fill(PAGE, "folder", [f"{pictures:,} pictures of 3×32×32", ""], table)
 
 
@@ -265,7 +265,7 @@ def peers(seconds: Seconds = 20) -> None:
                 optimizer.step()
                 optimizer.zero_grad()
 
-            @torch.inference_mode()
+            @torch.no_grad()  # torch's FLOP counter fails under inference_mode with autocast
             def sample(model: torch.nn.Module = model, kind: str = kind) -> None:
                 with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16"):
                     model.sample(128, 2)
