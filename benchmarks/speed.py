@@ -25,6 +25,7 @@ from page import DOCS, fill
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+import dae_sampler
 from dae_sampler import DenoisingAutoencoder, data
 from dae_sampler.cli import DEFAULT_CORRUPTION
 from dae_sampler.decoding import mapped
@@ -225,17 +226,17 @@ def processes(data_root: DataRoot, steps: int = 200) -> None:
     """Training by one process and by two, on as many cores: a table in docs/scaling.md."""
     cases = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
     rates: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(3):
+    for _ in range(2):
         for name, (count, threads) in cases.items():
             with tempfile.TemporaryDirectory() as folder:
                 words = ["-m", "dae_sampler", "train", "mnist", "--data-root", data_root, "--out", f"{folder}/run"]
-                words += ["--steps", str(2 * steps), "--every", str(steps), "--held-out", "128", "--quiet"]
+                words += ["--steps", str(2 * steps), "--every", str(steps), "--quiet"]
                 launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
                 environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
                 subprocess.run([*launch, *words], check=True, capture_output=True, env=environment)
                 first, last = (float(row["seconds"]) for row in Run(Path(folder, "run")).read_metrics())
             rates[name].append(128 * steps / (last - first))
-    found = {name: statistics.median(some) for name, some in rates.items()}
+    found = {name: statistics.mean(some) for name, some in rates.items()}
     rows = [[name, f"{rate:.0f}", f"{rate / found['1 process, 1 thread']:.2f}"] for name, rate in found.items()]
     fill(DOCS / "scaling.md", "processes", ["default network, batches of 128", "training images/s", "gain"], rows)
 
@@ -251,7 +252,8 @@ def peers(seconds: Seconds = 20) -> None:
         work = Work("unet", kind, (1, 28, 28), 128, device="cpu")
         sizes["ours", kind] = work.parameters
         training["ours", kind] = (work.train, 128)
-        sampling["ours", kind] = (work.evaluate, 128)
+        draw = partial(dae_sampler.sample, work.state.average, 128, sampler="dpm", steps=2)
+        sampling["ours", kind] = (draw, 256)
         for name, make in PEERS.items():
             model = make()
             sizes[name, kind] = sum(p.numel() for p in model.parameters())
