@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -224,8 +225,8 @@ def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console
         try:
             fit(dae, x, recipe, run=run, on_progress=on_progress, should_stop=lambda: bool(signals))
         except TrainingInterrupted:
-            own = f" --corruption '{dae.corruption}'" if ":" in str(dae.corruption) else ""
-            again = f"dae-sampler train --resume --out {run.folder}{own}"
+            own = ["--corruption", str(dae.corruption)] if ":" in str(dae.corruption) else []
+            again = shlex.join(["dae-sampler", "train", "--resume", "--out", str(run.folder), *own])
             console.print(f"stopped and saved; go on with: {again}", markup=False)
             return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
     console.print(f"wrote {run.folder}/model.safetensors; next: dae-sampler sample {run.folder}", markup=False)

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from dae_sampler import DenoisingAutoencoder, Recipe, __version__, cli, images, 
 
 COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "inpaint", "evaluate", "likelihood", "verify", "info"]
 
+PROGRAM = [sys.executable, "-m", "dae_sampler"]
+
 
 def run(*arguments, cwd=None, code=0):
     """Run the command in a process of its own, as a user does."""
     process = subprocess.run(
-        [sys.executable, "-m", "dae_sampler", *map(str, arguments)],
+        [*PROGRAM, *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -183,12 +186,17 @@ def test_likelihood_of_a_fresh_erasure_model(command, tmp_path):
     assert len(found["estimates"]) == 3
 
 
-def test_own_corruption_trains_and_refines_when_it_is_named_again(tmp_path, pictures):
+@pytest.fixture
+def own(tmp_path):
+    """Options that name a corruption of the user's, whose file is in the current folder."""
     (tmp_path / "fading.py").write_text(
         "from dae_sampler.corruption import Corruption\n\n"
         "class Fade(Corruption):\n    def __call__(self, x, level, noise):\n        return x * (1 - level)\n"
     )
-    own = ("--corruption", "fading:Fade(0.1..0.9)")
+    return "--corruption", "fading:Fade(0.1..0.9)"
+
+
+def test_own_corruption_trains_and_refines_when_it_is_named_again(tmp_path, pictures, own):
     run("train", "digits", *own, "--net", "dense(8)", "--steps", 2, "--out", "m", cwd=tmp_path)
     assert "--corruption" in run("refine", "m", pictures, cwd=tmp_path, code=2)
     run("refine", "m", pictures, *own, "--steps", 2, "--out", "out", cwd=tmp_path)
@@ -271,22 +279,13 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(command, monkeypatch, mode
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_training_saves_and_resumes(tmp_path, number):
-    command = [
-        sys.executable,
-        "-m",
-        "dae_sampler",
-        "train",
-        "digits",
-        "--steps",
-        "100000",
-        "--out",
-        "run",
-        "--batch",
-        "8",
-    ]
+def test_interrupted_training_saves_and_says_how_to_resume(tmp_path, own, number):
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        [*PROGRAM, "train", "digits", *own, "--batch", "8", "--steps", "100000", "--out", "my run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     for line in process.stdout:
         if line.startswith("about"):
@@ -295,9 +294,9 @@ def test_interrupted_training_saves_and_resumes(tmp_path, number):
     process.send_signal(number)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + number
-    assert "train --resume --out run" in text
-    assert (tmp_path / "run" / "state.safetensors").is_file()
-    assert "wrote run/model.safetensors" in run("train", "--resume", "--out", "run", "--steps", 30, cwd=tmp_path)
+    assert (tmp_path / "my run" / "state.safetensors").is_file()
+    _, *again = shlex.split(text.partition("go on with: ")[2])
+    assert "wrote my run/model.safetensors" in run(*again, "--steps", 30, cwd=tmp_path)
 
 
 def test_changing_a_run_is_refused(command, tmp_path):
