@@ -214,7 +214,7 @@ def odd_options(draw: random.Random, model: Path, picture: Path) -> list[str]:
 def attempt(words: list[str]) -> tuple[int | None, str]:
     """Run the command in an empty folder; returns its exit code, and what went wrong or nothing."""
     out, code = io.TextIOWrapper(io.BytesIO(), errors="backslashreplace"), None
-    sys.argv = ["dae-sampler", *words]
+    sys.argv = ["dae-sampler", *(word.replace("\0", "") for word in words)]  # no system passes a NUL to a process
     signal.alarm(LIMIT)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

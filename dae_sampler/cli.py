@@ -302,7 +302,7 @@ def _restore(
     from . import images, sampling
 
     out = _destination(f"{method}d", source, out)
-    place = out.with_name(f"{out.stem}-compare.png") if compare else None
+    place = _beside(out) if compare else None
     _spare(source, out, place, trajectory)
     film = images.Film(trajectory, every) if trajectory else None
     dae = _load(model, corruption, device, precision)
@@ -395,7 +395,7 @@ def inpaint(
     from . import images, sampling
 
     out = _destination("inpainted", source, out)
-    place = out.with_name(f"{out.stem}-compare.png") if compare else None
+    place = _beside(out) if compare else None
     _spare(source, out, place)
     _spare(Path(mask), out, place)
     dae = _load(model, corruption, device, precision)
@@ -685,6 +685,13 @@ def _destination(name: str, source: Path, out: Path | None) -> Path:
     from .images import ARRAYS
 
     return out or Path(name + (".npy" if source.suffix.lower() in ARRAYS else ""))
+
+
+def _beside(out: Path) -> Path:
+    """Where the picture of --compare goes."""
+    if not out.name:
+        raise InputError(f"--compare writes a picture named after --out, and {out} is no name: give a folder or a file")
+    return out.with_name(f"{out.stem}-compare.png")
 
 
 def _spare(source: Path, *written: Path | None) -> None:

@@ -257,6 +257,7 @@ BAD = [
     (["info", "a" * 300], "File name too long|unknown model"),
     (["info", "."], "no model"),
     (["info", "nothing"], "unknown model"),
+    (["refine", "MODEL", "x.png", "--compare", "--out", "."], "--compare"),
     (["train", "digits", "--corruption", "nowhere:Fade(0.1)"], "cannot import nowhere"),
     (["train", "digits", "--binarise", "sometimes"], "unknown binarisation"),
     (["inpaint", "MODEL", ".", "--mask", "middle"], "no mask"),
