@@ -3,7 +3,7 @@
     python benchmarks/peers.py run ours --minutes 10 --data-root DATA        # adds a line to runs/peers.jsonl
     python benchmarks/peers.py table                                         # fills docs/quality.md with those lines
 
-`make peers` runs all of them, in an environment of their own, in about three hours on 2 cores.
+`make peers` runs all of them, in an environment of their own, which takes hours.
 
 Each peer is trained as its documentation shows (optimiser, rate, batch, clipping, averaging), in float32 and under
 bfloat16 autocast, and once more by a recipe like ours ("tuned": AdamW at 2e-3 with warm-up and cosine decay, batches of

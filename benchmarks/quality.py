@@ -1,7 +1,7 @@
 """The tables of docs/quality.md.
 
     python benchmarks/quality.py samplers --data-root DATA     # the model that ships, by sampler: 20 minutes
-    python benchmarks/quality.py search --data-root DATA       # what trains best in equal time: an hour
+    python benchmarks/quality.py search --data-root DATA       # what trains best in equal time: 46 minutes
 
 The third, of other libraries and losses, is made by benchmarks/peers.py.
 """

@@ -1,6 +1,6 @@
 """How fast it trains, samples and starts here, against the machine's own peak and against other libraries.
 
-    make speed DATA=...                                            # all but the next: 25 minutes on 2 cores
+    make speed DATA=...                                            # all but the next
     .venv-peers/bin/python benchmarks/speed.py peers               # after `make peers`, or pip install '.[peers]'
 
 What is compared is timed in turn and repeated, because the speed of a shared machine drifts: read the ratios.

@@ -85,7 +85,14 @@ def decode(
 
 
 def mapped(file: Path) -> np.ndarray:
-    """An array file, mapped to be read in batches of random rows: what a disk reads ahead of each row is wasted."""
+    """An ``.npy`` file, mapped to be read in batches of random rows: what a disk reads ahead of each row is wasted.
+
+    Returns:
+        its array, of any shape; writes to it stay in memory.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is not such a file.
+    """
     pixels = np.load(file, mmap_mode="c")
     if hasattr(mmap, "MADV_RANDOM"):
         pixels.base.madvise(mmap.MADV_RANDOM)
