@@ -32,7 +32,7 @@ USUAL_STEPS = {
 def fitting(q: Corruption) -> tuple[str, ...]:
     """The samplers that go with a corruption, the usual one first."""
     if q.ranged and q.is_gaussian:
-        return ("ancestral", "dpm", "heun", "euler", "langevin", "walk", "iterate")
+        return ("dpm(eta=1)", "dpm", "ancestral", "heun", "euler", "langevin", "walk", "iterate")
     if q.reveals:
         return ("reveal", "walk") if q.ranged else ("walk",)
     return ("walk", "iterate")
