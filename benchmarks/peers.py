@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
@@ -43,6 +43,8 @@ EVALUATIONS = (20, 50)
 SAMPLES = 2000
 BATCH = 250
 """Images sampled at once."""
+TRIAL = 100
+"""Steps of ours that are timed to tell how many fit."""
 app = typer.Typer(add_completion=False)
 
 
@@ -148,6 +150,16 @@ class Preconditioned(DenoisingAutoencoder):
         return (weight * (self(self.corruption(x, sigma, noise), level) - x).square()).flatten(1).mean(1)
 
 
+def weighted(kind: type[DenoisingAutoencoder], power: float) -> type[DenoisingAutoencoder]:
+    """The same model, the loss at level σ counting σ^-power."""
+
+    class Weighted(kind):
+        def loss(self, x: Tensor, level: Tensor, *arguments: Any, **options: Any) -> Tensor:
+            return super().loss(x, level, *arguments, **options) * level**-power
+
+    return Weighted
+
+
 PEERS = {"lucidrains": Lucidrains, "azula": Azula, "diffusers": Diffusers}
 OURS = {"ours": (DenoisingAutoencoder, "bce"), "mse": (DenoisingAutoencoder, "mse"), "edm": (Preconditioned, "mse")}
 
@@ -189,15 +201,15 @@ def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool,
     return Trained(average, step * batch, time.monotonic() - began)
 
 
-def train_ours(dae: DenoisingAutoencoder, images: Tensor, seconds: float, recipe: Recipe | None = None) -> Trained:
-    """Train for about so long, by the default recipe or another; the speed of the first steps sets their number."""
-    rows, recipe = torch.arange(len(images)), recipe or Recipe()
+def train_ours(dae: DenoisingAutoencoder, images: Tensor, recipe: Recipe, seconds: float) -> Trained:
+    """Train by the recipe for about so long: the speed of some steps sets how many there are."""
+    rows = torch.arange(len(images))
     trial = TrainingState(copy.deepcopy(dae), recipe, len(images))
-    for done in range(40):
+    for done in range(TRIAL + 10):
         if done == 10:
             began = time.monotonic()
         trial.advance(images, rows)
-    recipe = replace(recipe, steps=max(1, round(seconds / (time.monotonic() - began) * 30)))
+    recipe = replace(recipe, steps=max(1, round(seconds / (time.monotonic() - began) * TRIAL)))
     state, began = TrainingState(dae, recipe, len(images)), time.monotonic()
     while state.step < recipe.steps:
         state.advance(images, rows)
@@ -224,6 +236,7 @@ def run(
     precision: str = "auto",
     tuned: bool = False,
     density: Annotated[str, typer.Option(help="Of the levels of ours.")] = "lognormal(-0.5, 1.2)",
+    power: Annotated[float, typer.Option(help="p of the weight σ^-p of a level's loss, of ours.")] = 0,
 ) -> None:
     """Train one for so many minutes, sample, judge."""
     judge = Judge(data_root)
@@ -231,15 +244,15 @@ def run(
     torch.manual_seed(seed)
     if name in OURS:
         kind, loss = OURS[name]
-        model = kind("unet", f"gaussian(0.02..20, {density})", SHAPE, loss)
+        model = weighted(kind, power)("unet", f"gaussian(0.02..20, {density})", SHAPE, loss)
         model.precision = precision
-        trained = train_ours(model, judge.train, 60 * minutes)
+        trained = train_ours(model, judge.train, Recipe(), 60 * minutes)
     else:
         model = PEERS[name]()
         trained = train_peer(model, judge.train, 60 * minutes, precision == "bfloat16", tuned)
     result = {
         "name": name + " (tuned)" * tuned,
-        "density": density if name in OURS else "",
+        "levels": f"`{density}`" + f", times σ^-{power:g}" * (power > 0) if name in OURS else "",
         "precision": precision,
         "minutes": minutes,
         "seed": seed,
@@ -264,15 +277,15 @@ def table() -> None:
     groups = defaultdict(dict)
     for line in RESULTS.read_text().splitlines():
         found = json.loads(line)
-        groups[tuple(found[key] for key in ("name", "density", "precision", "minutes"))][found["seed"]] = found
+        groups[tuple(found[key] for key in ("name", "levels", "precision", "minutes"))][found["seed"]] = found
     rows = []
-    for (name, density, precision, _), seeds in groups.items():
+    for (name, levels, precision, _), seeds in groups.items():
         found = seeds.values()
         distances = [" / ".join(f"{f[f'distance at {e}']:.0f}" for f in found) for e in EVALUATIONS]
         figures = {key: mean(f[key] for f in found) for key in ("parameters", "images", "took", "evaluated at 50")}
         rows.append(
             [
-                " ".join(filter(None, [name, density and f"`{density}`"])),
+                f"{name} {levels}".strip(),
                 f"{figures['parameters'] / 1e6:.2f} M",
                 precision,
                 f"{figures['took']:.1f}",

@@ -144,6 +144,10 @@ def train(
         str | None,
         typer.Option(help="Make images binary as they are drawn: dynamic or threshold; erasure: dynamic."),
     ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="For small data sets: mirror half of the images left to right, or shift each a little."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: a new one in runs/.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; more --steps extend it.")

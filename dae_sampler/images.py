@@ -5,6 +5,7 @@ Tensors are (N,C,H,W) with C 1 or 3; uint8 0..255, or float in [0,1], which is r
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from .noise import Noise
 
 ANIMATIONS = (".gif", ".webp")
 ARRAYS = (".npy", ".npz")
+AUGMENT = ("mirror", "shift")
 BINARISE = ("dynamic", "threshold")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 MOST_IN_GRID = 2500
@@ -256,6 +258,27 @@ def load_mask(mask: str, shape: tuple[int, int, int]) -> Tensor:
 def to_float(images: Tensor) -> Tensor:
     """Images as float32 in [0,1]."""
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+
+
+def augment(images: Tensor, how: str, noise: Noise) -> Tensor:
+    """Images (B,C,H,W) varied so that a small data set lasts longer: ``"mirror"`` turns half of them left to right,
+    ``"shift"`` moves each by up to a sixteenth of its size, down or up and right or left, repeating its edge.
+
+    Raises:
+        InputError: ``how`` is neither.
+    """
+    if how not in AUGMENT:
+        raise unknown("augmentation", how, AUGMENT)
+    if how == "mirror":
+        return torch.where(noise.uniform((len(images), 1, 1, 1)) < 0.5, images.flip(3), images)
+    which = []
+    for side in images.shape[2:]:
+        most = math.ceil(side / 16)
+        offset = (noise.uniform((len(images), 1)) * (2 * most + 1)).long() - most
+        which.append((torch.arange(side, device=images.device) + offset).clamp(0, side - 1))
+    rows, columns = which
+    image = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def binarise(images: Tensor, how: str, noise: Noise) -> Tensor:

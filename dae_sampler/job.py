@@ -64,6 +64,7 @@ class Settings:
     device: str
     precision: str
     binarise: str | None = None
+    augment: str | None = None
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -75,7 +76,7 @@ class Settings:
         """The recipe for ``n`` images."""
         if self.steps and self.epochs:
             raise InputError("--steps and --epochs contradict each other: give one")
-        names = ("batch", "optimizer", "lr", "weight_decay", "ema", "every", "patience", "seed", "binarise")
+        names = ("batch", "optimizer", "lr", "weight_decay", "ema", "every", "patience", "seed", "binarise", "augment")
         same = {k: getattr(self, k) for k in names}
         recipe = Recipe(steps=self.steps or Recipe.steps, **same)
         if self.epochs:

@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from . import checkpoint, processes
 from .dae import DenoisingAutoencoder
 from .errors import InputError, unknown
-from .images import BINARISE, binarise, to_float
+from .images import AUGMENT, BINARISE, augment, binarise, to_float
 from .losses import MEAN_SEEKING, entropy
 from .noise import Noise, StepNoise, batch_indices
 from .optimizer import OPTIMIZERS, Optimizer
@@ -58,6 +58,7 @@ class Recipe:
         patience: stop after this many validations without a better loss; 0 never stops early.
         binarise: make the images binary each time they are drawn, see :func:`.images.binarise`; None leaves them grey,
             but for an erasure means ``"dynamic"``.
+        augment: vary the images each time they are drawn, see :func:`.images.augment`; not those held out.
     """
 
     steps: int = 5000
@@ -73,6 +74,7 @@ class Recipe:
     every: int = 500
     patience: int = 0
     binarise: str | None = None
+    augment: str | None = None
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch": 1, "warmup": 0, "held_out": 0, "every": 1, "patience": 0, "seed": 0}
@@ -89,6 +91,8 @@ class Recipe:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.binarise is not None and self.binarise not in BINARISE:
             raise unknown("binarisation", self.binarise, BINARISE)
+        if self.augment is not None and self.augment not in AUGMENT:
+            raise unknown("augmentation", self.augment, AUGMENT)
 
     def validation_size(self, n: int) -> int:
         """How many of ``n`` images are held out."""
@@ -251,6 +255,8 @@ class TrainingState:
         noise = StepNoise(recipe.seed, self.step, dae.device, processes.rank(), processes.world())
         strata = torch.arange(mine.start, mine.stop, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)
+        if recipe.augment:
+            x = augment(x, recipe.augment, noise)
         loss = self.objective(x, level, noise)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)

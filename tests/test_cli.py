@@ -260,6 +260,7 @@ BAD = [
     (["refine", "MODEL", "x.png", "--compare", "--out", "."], "--compare"),
     (["train", "digits", "--corruption", "nowhere:Fade(0.1)"], "cannot import nowhere"),
     (["train", "digits", "--binarise", "sometimes"], "unknown binarisation"),
+    (["train", "digits", "--augment", "twice"], "unknown augmentation"),
     (["inpaint", "MODEL", ".", "--mask", "middle"], "no mask"),
     (["corrupt", "erasure(0.5)", "."], "inpaint"),
     (["verify", "--density", "circles"], "unknown density"),

@@ -5,8 +5,10 @@ from PIL import Image
 
 from dae_sampler import images
 from dae_sampler.errors import InputError
+from dae_sampler.noise import ImageNoise
 
 SHAPE = (1, 8, 8)
+OFFSETS = (-2, -1, 0, 1, 2)
 
 
 def gradient(mode="L", size=(8, 8)):
@@ -176,3 +178,23 @@ def test_grid_holds_every_image():
     x = torch.linspace(0, 1, 6).reshape(6, 1, 1, 1).expand(6, 1, 64, 64)
     shown = set(np.unique(np.asarray(images.grid(x)).ravel()).tolist())
     assert set(images.to_uint8(x).unique().tolist()) <= shown
+
+
+def test_mirrored_images_are_turned_left_to_right_or_as_they_were():
+    x = torch.rand(100, 3, 4, 5)
+    y = images.augment(x, "mirror", ImageNoise(0, 0, 100))
+    turned, same = ((y == other).all((1, 2, 3)) for other in (x.flip(3), x))
+    assert (turned ^ same).all()
+    assert 30 < turned.sum() < 70
+
+
+def test_shifted_images_move_whole_by_every_small_offset():
+    x = torch.zeros(400, 3, 32, 20)
+    x[:, :, 16, 10] = torch.tensor([0.2, 0.5, 1.0])
+    y = images.augment(x, "shift", ImageNoise(0, 0, 400))
+    image, row, column = torch.nonzero(y[:, 2], as_tuple=True)
+    assert image.tolist() == list(range(400))
+    assert set(zip(row.tolist(), column.tolist(), strict=True)) == {(16 + a, 10 + b) for a in OFFSETS for b in OFFSETS}
+    assert torch.equal(y[image, :, row, column], x[:, :, 16, 10])
+    edge = torch.linspace(0, 1, 32)[:, None].expand(400, 3, 32, 20)
+    assert (images.augment(edge, "shift", ImageNoise(1, 0, 400)).diff(dim=2) >= 0).all()  # nothing comes round

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit, load
+from dae_sampler.noise import StepNoise
 from dae_sampler.training import TrainingInterrupted, validate
 
 RECIPE = Recipe(steps=30, batch=16, every=7, held_out=20)
@@ -115,6 +116,16 @@ def test_patience_stops_early():
     recipe = Recipe(steps=400, batch=16, every=5, held_out=20, lr=1e-12, patience=2)
     fit(model(), images(), recipe, on_progress=lambda p: steps.append(p.step))
     assert len(steps) < 100
+
+
+@pytest.mark.parametrize(("augment", "difference"), [(None, 1), ("mirror", 0)])
+def test_mirrored_training_sees_both_sides(augment, difference):
+    bright_left = torch.zeros(100, 1, 8, 8)
+    bright_left[..., :4] = 1
+    recipe = Recipe(steps=200, lr=0.05, optimizer="adamw", augment=augment)
+    dae = fit(model(net="dense(32)", corruption="gaussian(20)"), bright_left, recipe)
+    mean = dae(dae.corruption(bright_left, torch.tensor(20.0), StepNoise(0, 0))).mean((0, 1, 2))
+    assert (mean[:4] - mean[4:]).mean().item() == pytest.approx(difference, abs=0.2)
 
 
 def test_float_images_train_too():
