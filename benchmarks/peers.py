@@ -273,13 +273,14 @@ def run(
 
 @app.command()
 def table() -> None:
-    """Fill docs/quality.md: a row for each method, the distances of its seeds side by side."""
+    """Fill docs/quality.md: a row for each method, by time and distance, those of its seeds side by side."""
     groups = defaultdict(dict)
     for line in RESULTS.read_text().splitlines():
         found = json.loads(line)
         groups[tuple(found[key] for key in ("name", "levels", "precision", "minutes"))][found["seed"]] = found
     rows = []
-    for (name, levels, precision, _), seeds in groups.items():
+    nearest = lambda group: (group[0][-1], min(f["distance at 50"] for f in group[1].values()))  # noqa: E731
+    for (name, levels, precision, _), seeds in sorted(groups.items(), key=nearest):
         found = seeds.values()
         distances = [" / ".join(f"{f[f'distance at {e}']:.0f}" for f in found) for e in EVALUATIONS]
         figures = {key: mean(f[key] for f in found) for key in ("parameters", "images", "took", "evaluated at 50")}
