@@ -1,6 +1,6 @@
 """How good generated images are, in the feature space of a network: distances between sets of images.
 
-    Fréchet distance       |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))            Heusel et al. 2017; by torchmetrics
+    Fréchet distance       |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))            Heusel et al. 2017
     precision, recall      shares of fakes (reals) inside the k-NN balls of reals (fakes)    Kynkäänniemi et al. 2019
     density, coverage      real balls a fake lies in, over k; share of real balls with a fake      Naeem et al. 2020
 
@@ -126,7 +126,7 @@ def _inception() -> Features:
 
         net = NoTrainInceptionV3("inception-v3-compat", ["2048"])
     except (ImportError, ModuleNotFoundError):
-        raise InputError("Inception needs torch-fidelity: pip install torch-fidelity") from None
+        raise InputError("Inception needs torch-fidelity: pip install 'dae-sampler[evaluate]' torch-fidelity") from None
     except Exception as error:  # a download can fail in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"Inception's weights cannot be had ({reason}): choose --features module:function") from None
@@ -215,19 +215,18 @@ def _radii(features: Tensor) -> Tensor:
 def frechet(real: Tensor, fake: Tensor) -> float:
     """Fréchet distance between Gaussians fitted to two sets of features, each (N, features).
 
-    Raises:
-        InputError: torchmetrics is not installed.
+    tr (C1 C2)^(1/2) is the sum of the singular values of C1^(1/2) C2^(1/2). The eigenvalues of C1 C2, by which
+    torchmetrics has it, fail to converge where few images leave them degenerate.
     """
-    try:
-        from torchmetrics.image.fid import FrechetInceptionDistance
-    except ImportError:
-        raise InputError("evaluation needs the extra: pip install 'dae-sampler[evaluate]'") from None
-    identity = nn.Identity()
-    identity.num_features = real.shape[1]
-    metric = FrechetInceptionDistance(identity, sync_on_compute=False)  # each process has all features
-    metric.update(real, real=True)
-    metric.update(fake, real=False)
-    return metric.compute().item()
+    root1, root2 = _root_of_covariance(real), _root_of_covariance(fake)
+    between = (real.double().mean(0) - fake.double().mean(0)).square().sum()
+    cross = torch.linalg.svdvals(root1 @ root2).sum()
+    return (between + root1.square().sum() + root2.square().sum() - 2 * cross).item()
+
+
+def _root_of_covariance(features: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(torch.cov(features.double().T).reshape(2 * features.shape[1:]))
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,17 @@ def test_frechet_distance_of_gaussians():
     assert frechet(real, fake) == pytest.approx(4 * 1.5**2 + 4 * (2.0 - 1.0) ** 2, rel=0.02)
 
 
+def test_frechet_distance_where_few_images_leave_most_directions_empty():
+    """Two draws of rank one, along the same or orthogonal axes: (s1 - s2)^2, or s1^2 + s2^2."""
+    draw = torch.linspace(-1, 1, 9)[:, None]
+    draw = draw / draw.std()
+    for seed in range(50):
+        basis = torch.linalg.qr(normal(64, dim=64, seed=seed).double()).Q
+        along, other = draw * basis[0], draw * basis[1]
+        assert frechet(along, 3 * along) == pytest.approx(4, rel=1e-6)
+        assert frechet(along, 3 * other) == pytest.approx(10, rel=1e-6)
+
+
 def test_a_set_against_itself_is_perfect():
     x = normal(500)
     scores = Reference(x).compare(x)
