@@ -58,7 +58,7 @@ peers:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --editable '.[peers]'
 	run() { .venv-peers/bin/python benchmarks/peers.py run --data-root "$(DATA)" "$$@" || exit 1; }; \
-	for minutes in 0.5 1 2 5 10; do run ours --minutes $$minutes; done; \
+	for minutes in 0.5 1 5 10; do run ours --minutes $$minutes; done; \
 	for density in -1.2 -0.5 0; do for options in "ours" "mse" "mse --power 1" "edm"; do \
 		run $$options --minutes 2 --density "lognormal($$density, 1.2)"; done; done; \
 	for name in lucidrains azula diffusers; do \

@@ -261,8 +261,8 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, how: str, noise: Noise) -> Tensor:
-    """Images (B,C,H,W) varied so that a small data set lasts longer: ``"mirror"`` turns half of them left to right,
-    ``"shift"`` moves each by up to a sixteenth of its size, down or up and right or left, repeating its edge.
+    """Images (B,C,H,W) of any type, varied so that a small data set lasts longer: ``"mirror"`` turns half of them left
+    to right, ``"shift"`` moves each by up to a sixteenth of each side (rounded up) both ways, repeating its edge.
 
     Raises:
         InputError: ``how`` is neither.

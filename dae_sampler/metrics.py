@@ -213,7 +213,7 @@ def _radii(features: Tensor) -> Tensor:
 
 
 def frechet(real: Tensor, fake: Tensor) -> float:
-    """Fréchet distance between Gaussians fitted to two sets of features, each (N, features).
+    """Fréchet distance between Gaussians fitted to two sets of features, each (N, features), N above 1.
 
     tr (C1 C2)^(1/2) is the sum of the singular values of C1^(1/2) C2^(1/2). The eigenvalues of C1 C2, by which
     torchmetrics has it, fail to converge where few images leave them degenerate.

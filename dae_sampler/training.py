@@ -89,10 +89,10 @@ class Recipe:
                 raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        if self.binarise is not None and self.binarise not in BINARISE:
-            raise unknown("binarisation", self.binarise, BINARISE)
-        if self.augment is not None and self.augment not in AUGMENT:
-            raise unknown("augmentation", self.augment, AUGMENT)
+        chosen = (("binarisation", self.binarise, BINARISE), ("augmentation", self.augment, AUGMENT))
+        for kind, name, known in chosen:
+            if name is not None and name not in known:
+                raise unknown(kind, name, known)
 
     def validation_size(self, n: int) -> int:
         """How many of ``n`` images are held out."""
