@@ -165,7 +165,7 @@ def small(
         for augment in (None, *AUGMENT):
             dae, recipe, _ = attempt({"steps": steps, "every": steps // 5, "augment": augment}, x.shape[1:])
             excesses = []
-            watch = lambda p: p.average and excesses.append(validate(p.average, x[-2000:]).excess)  # noqa: B023, E731
+            watch = lambda p: p.validation and excesses.append(validate(p.average, x[-2000:]).excess)  # noqa: B023, E731
             fit(dae, x[:images], recipe, on_progress=watch)
             best = f"{validate(dae, x[-2000:]).excess:.4f}"
             rows.append([name, f"`--augment {augment}`" if augment else "", *(f"{e:.4f}" for e in excesses), best])

@@ -220,7 +220,7 @@ def _fit(dae: DenoisingAutoencoder, x: Tensor, recipe: Recipe, run: Run, console
             bar.advance()
             if bar.done - bar.first == 20:
                 console.print(f"about {duration(bar.left())} at {bar.rate():.0f} images/s")
-            if progress.validation and progress.average:
+            if progress.validation:
                 _report(progress, run, console, events)
 
         try:

@@ -124,14 +124,15 @@ class Validation:
 
 @dataclass(frozen=True)
 class Progress:
-    """What ``fit`` reports: after each step, and with ``validation`` and ``average`` after a validation."""
+    """What ``fit`` reports after each step."""
 
     step: int
     loss: Tensor
     """Training loss of the step, (); read it sparingly, for it waits for the device."""
-    validation: Validation | None = None
-    average: DenoisingAutoencoder | None = None
+    average: DenoisingAutoencoder
     """The model with the averaged weights, to look at; it changes with further training."""
+    validation: Validation | None = None
+    """Of the averaged weights, if they were validated after this step."""
 
 
 class TrainingInterrupted(Exception):  # noqa: N818 - not an error
@@ -183,7 +184,7 @@ def fit(
             if writer:
                 writer.add_metrics(row)
         if on_progress:
-            on_progress(Progress(state.step, loss, checked, state.average))
+            on_progress(Progress(state.step, loss, state.average, checked))
         if checked or stop:  # last, so that whatever was lost with a killed process is made again
             state.check()
             if writer:
