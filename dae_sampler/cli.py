@@ -496,7 +496,8 @@ def evaluate(
         f"loss above its floor by level: {', '.join(f'{loss:.4f} at {level:.2g}' for level, loss in found.excess)}",
         markup=False,
     )
-    console.print(f"next: dae-sampler evaluate {model} --sampler dpm --steps 10", markup=False)
+    if not report:
+        console.print("next: the same with --report report.png, to see samples beside their nearest training images")
 
 
 @app.command(
