@@ -13,15 +13,42 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch import Tensor
 from torchvision.datasets import MNIST
 
 from dae_sampler import data
-from dae_sampler.images import to_float
+from dae_sampler.images import augment, to_float
 from dae_sampler.metrics import Classifier
-from dae_sampler.noise import batch_indices
+from dae_sampler.noise import StepNoise, batch_indices
 
 OUT = Path(__file__).parent.parent / "checkpoints" / "features" / "mnist.safetensors"
 BATCH = 128
+
+
+def train(x: Tensor, y: Tensor, epochs: int, seed: int, mirror: bool = False) -> Classifier:
+    """Fit a classifier to images (N,C,H,W), uint8, and their labels (N,) of 0 to 9."""
+    torch.manual_seed(seed)
+    classifier = Classifier(x.shape[1])
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3)
+    steps = epochs * len(x) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    for step in range(steps):
+        rows = batch_indices(seed, step, BATCH, len(x))
+        images = augment(x[rows], "mirror", StepNoise(seed, step)) if mirror else x[rows]
+        F.cross_entropy(classifier(to_float(images)), y[rows]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    return classifier
+
+
+def finish(classifier: Classifier, x: Tensor, y: Tensor, path: Path) -> None:
+    """Write it, and print how many test images it has right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.half().contiguous() for k, v in classifier.state_dict().items()}, path)
+    with torch.inference_mode():
+        right = torch.cat([classifier(to_float(b)).argmax(1) for b in x.split(500)]) == y
+    print(f"{path.name}: {100 * right.double().mean():.2f} % of {len(y)} test images right")
 
 
 def main() -> None:
@@ -31,24 +58,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
-    halves = (MNIST(arguments.data_root, train=train, download=True) for train in (True, False))
+    halves = (MNIST(arguments.data_root, train=half, download=True) for half in (True, False))
     (x, y), (test_x, test_y) = ((half.data[:, None], half.targets) for half in halves)
-    classifier = Classifier()
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3)
-    steps = arguments.epochs * len(x) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    for step in range(steps):
-        rows = batch_indices(arguments.seed, step, BATCH, len(x))
-        F.cross_entropy(classifier(to_float(x[rows])), y[rows]).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-    OUT.parent.mkdir(exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in classifier.state_dict().items()}, OUT)
-    with torch.inference_mode():
-        right = torch.cat([classifier(to_float(b)).argmax(1) for b in test_x.split(500)]) == test_y
-    print(f"{OUT.name}: {100 * right.double().mean():.2f} % of {len(test_y)} test images right after {steps} steps")
+    finish(train(x, y, arguments.epochs, arguments.seed), test_x, test_y, OUT)
 
 
 if __name__ == "__main__":

@@ -38,15 +38,15 @@ FLOOR_DRAWS = 5
 
 
 class Classifier(nn.Module):
-    """A small convolutional classifier of 28x28 grey images, whose last hidden layer is a feature space.
+    """A small convolutional classifier of ten kinds of small images, whose last hidden layer is a feature space.
 
     Calling it gives logits (B,10); :meth:`features` gives (B,128).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 1) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1),
+            nn.Conv2d(channels, 32, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(32, 64, 3, stride=2, padding=1),
             nn.ReLU(),
@@ -61,7 +61,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(128, 10)
 
     def features(self, images: Tensor) -> Tensor:
-        """Features before the last nonlinearity, (B,128), of images (B,1,28,28) in [0,1]."""
+        """Features before the last nonlinearity, (B,128), of images (B,C,H,W) in [0,1]."""
         return self.body(2 * images - 1)
 
     def forward(self, images: Tensor) -> Tensor:
