@@ -59,7 +59,7 @@ peers:
 	.venv-peers/bin/python -m pip install --quiet --editable '.[peers]'
 	run() { .venv-peers/bin/python benchmarks/peers.py run --data-root "$(DATA)" "$$@" || exit 1; }; \
 	for minutes in 0.5 1 5 10; do run ours --minutes $$minutes; done; \
-	for density in -1.2 -0.5 0; do for loss in "ours" "mse" "mse --power 1" "edm"; do for seed in 0 1; do \
+	for density in -1.2 -0.5 0 0.6; do for loss in "ours" "mse" "mse --power 1" "edm"; do for seed in 0 1; do \
 		run $$loss --minutes 2 --density "lognormal($$density, 1.2)" --seed $$seed; done; done; done; \
 	for name in lucidrains azula diffusers; do \
 		run $$name --precision float32; run $$name; run $$name --tuned; done
