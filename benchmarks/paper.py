@@ -108,7 +108,7 @@ def failures(data_root: DataRoot, steps: int = 2500, n: int = 2000) -> None:
     cases = {
         "code 16, σ 0.75, AdamW (as shipped)": {},
         "code 128": {"net": "conv(code=128)"},
-        "no bottleneck (U-Net)": {"net": "unet(width=32)"},
+        "no bottleneck (U-Net)": {"net": "unet(32, 64)"},
         "σ 0.3": {"sigma": 0.3},
         "σ 1.5": {"sigma": 1.5},
         "Muon": {"optimizer": "muon"},
@@ -147,7 +147,7 @@ def digits() -> None:
     blind = DenoisingAutoencoder("dense(256, 12, 256)", "gaussian(0.5)", (1, 8, 8))
     fit(blind, x, Recipe(steps=4000, every=500))
     torch.manual_seed(0)
-    levels = DenoisingAutoencoder("unet(width=32)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8))
+    levels = DenoisingAutoencoder("unet(32)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8))
     fit(levels, x, Recipe(steps=4000, every=500))
     plain = states_of(blind, 1000, ITERATIONS, sampler="iterate", steps=50)
     annealed = states_of(levels, 1000, ITERATIONS, sampler="dpm(eta=1)", steps=50)

@@ -30,6 +30,7 @@ import torch
 import typer
 from judge import Judge
 from page import DOCS, fill
+from speed import peak
 from torch import Tensor, nn
 
 from dae_sampler import DenoisingAutoencoder, Recipe, sampling
@@ -162,8 +163,8 @@ def weighted(kind: type[DenoisingAutoencoder], power: float) -> type[DenoisingAu
 
 
 PEERS = {"lucidrains": Lucidrains, "azula": Azula, "diffusers": Diffusers}
-MEANS = ("parameters", "images", "took", "evaluated at 50", "distance at 50")
-DEFAULT = ("ours", "`lognormal(-0.5, 1.2)`", "bfloat16")
+MEANS = ("parameters", "peak", "images", "took", "evaluated at 50", "distance at 50")
+DEFAULT = ("ours", "unet", "`lognormal(-0.5, 1.2)`", "bfloat16")
 OURS = {"ours": (DenoisingAutoencoder, "bce"), "mse": (DenoisingAutoencoder, "mse"), "edm": (Preconditioned, "mse")}
 
 
@@ -238,6 +239,7 @@ def run(
     seed: int = 0,
     precision: str = "auto",
     tuned: bool = False,
+    net: Annotated[str, typer.Option(help="Network of ours.")] = "unet",
     density: Annotated[str, typer.Option(help="Of the levels of ours.")] = "lognormal(-0.5, 1.2)",
     power: Annotated[float, typer.Option(help="p of the weight σ^-p of a level's loss, of ours.")] = 0,
 ) -> None:
@@ -247,7 +249,7 @@ def run(
     torch.manual_seed(seed)
     if name in OURS:
         kind, loss = OURS[name]
-        model = weighted(kind, power)("unet", f"gaussian(0.02..20, {density})", SHAPE, loss)
+        model = weighted(kind, power)(net, f"gaussian(0.02..20, {density})", SHAPE, loss)
         model.precision = precision
         trained = train_ours(model, judge.train, Recipe(seed=seed), 60 * minutes)
     else:
@@ -255,8 +257,10 @@ def run(
         trained = train_peer(model, judge.train, 60 * minutes, precision == "bfloat16", tuned)
     result = {
         "name": name + " (tuned)" * tuned,
+        "net": net if name in OURS else "",
         "levels": f"`{density}`" + f", times σ^-{power:g}" * (power > 0) if name in OURS else "",
         "precision": precision,
+        "peak": peak(),
         "minutes": minutes,
         "seed": seed,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -280,21 +284,22 @@ def table() -> None:
     groups = defaultdict(dict)
     for line in RESULTS.read_text().splitlines():
         found = json.loads(line)
-        groups[tuple(found[key] for key in ("name", "levels", "precision", "minutes"))][found["seed"]] = found
+        groups[tuple(found[key] for key in ("name", "net", "levels", "precision", "minutes"))][found["seed"]] = found
     figures = {
         key: {name: mean(found[name] for found in seeds.values()) for name in MEANS} for key, seeds in groups.items()
     }
-    curve = sorted((f["took"], f["distance at 50"]) for key, f in figures.items() if key[:3] == DEFAULT)
+    curve = sorted((f["took"], f["distance at 50"]) for key, f in figures.items() if key[:4] == DEFAULT)
     rows = []
     for key in sorted(groups, key=lambda key: (key[-1], figures[key]["distance at 50"])):
-        (name, levels, precision, _), f = key, figures[key]
+        (name, net, levels, precision, _), f = key, figures[key]
         seeds = groups[key].values()
         distances = (" / ".join(f"{found[f'distance at {e}']:.0f}" for found in seeds) for e in EVALUATIONS)
         rows.append(
             [
-                f"{name} {levels}".strip(),
+                f"{name} {f'`{net}`, {levels}' if net else ''}".strip(),
                 f"{f['parameters'] / 1e6:.2f} M",
                 precision,
+                f"{f['peak'] / 1e12:.2f}",
                 f"{f['took']:.1f}",
                 *distances,
                 time_to(f["distance at 50"], curve),
@@ -302,8 +307,13 @@ def table() -> None:
                 f"{f['evaluated at 50']:.0f}",
             ]
         )
-    header = ["method", "parameters", "precision", "minutes", *(f"distance, {e} evaluations" for e in EVALUATIONS)]
-    header += ["minutes of ours", "training images/s", "evaluations/s"]
+    header = ["method", "parameters", "precision", "peak, TFLOP/s", "minutes"]
+    header += [
+        *(f"distance, {e} evaluations" for e in EVALUATIONS),
+        "minutes of ours",
+        "training images/s",
+        "evaluations/s",
+    ]
     fill(DOCS / "quality.md", "peers", header, rows)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-STEPS = ["--steps", "300", "--every", "15", "--batch", "16", "--net", "unet(width=16)", "--precision", "float32"]
+STEPS = ["--steps", "300", "--every", "15", "--batch", "16", "--net", "unet(16, 32)", "--precision", "float32"]
 
 
 def command(out: Path) -> list[str]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from .dae import DenoisingAutoencoder
 
-FORMAT = 1
+FORMAT = 2
+"""2: the U-Net's text gives the widths of all its stages, not of the first."""
 KEY = "dae_sampler"
 MAX_PIXELS = 1 << 24
 MAX_STEPS = 100_000
@@ -85,7 +86,8 @@ def _check(metadata: dict[str, str] | None, path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(f"{path} is not a dae-sampler checkpoint: its metadata is missing or damaged") from None
     if version != FORMAT:
-        raise InputError(f"{path} has format {version!r}, this version reads format {FORMAT}: upgrade dae-sampler")
+        cure = "train it again" if version in range(FORMAT) else "upgrade dae-sampler"
+        raise InputError(f"{path} has format {version!r}, this version reads format {FORMAT}: {cure}")
     texts = all(isinstance(facts.get(key), str) for key in ("net", "corruption", "loss"))
     sizes = isinstance(shape, list) and len(shape) == 3 and all(type(s) is int and s > 0 for s in shape)
     if not (texts and sizes and shape[0] in (1, 3) and shape[0] * shape[1] * shape[2] <= MAX_PIXELS):

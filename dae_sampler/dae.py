@@ -30,7 +30,7 @@ class DenoisingAutoencoder(nn.Module):
     ``denoise(x, sigma)``.
 
     Args:
-        net: text form of the network, for example ``"unet(width=64)"``.
+        net: text form of the network, for example ``"unet(64, 128)"``.
         corruption: a :class:`Corruption` or its text form. A range makes the network level-conditional, one level
             leaves it blind.
         shape: (C, H, W) of the images.

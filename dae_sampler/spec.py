@@ -1,7 +1,7 @@
 """Text form of the configurable parts: corruptions, densities, networks.
 
     chain = part ("+" part)*                      masking(0.25)+gaussian(0.3)
-    part  = name [ "(" value ("," value)* ")" ]   unet(width=64)
+    part  = name [ "(" value ("," value)* ")" ]   conv(code=64)
     value = [ key "=" ] ( number | number ".." number | part )
 
 Numbers stay numbers, ``low..high`` is a pair ``(low, high)``, a nested part is a :class:`Part`. Nothing is

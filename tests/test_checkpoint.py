@@ -14,7 +14,7 @@ from dae_sampler.checkpoint import resolve, shipped
 @pytest.fixture
 def dae():
     torch.manual_seed(0)
-    model = DenoisingAutoencoder("unet(width=8)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8)).eval()
+    model = DenoisingAutoencoder("unet(8)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8)).eval()
     model.info = {"data": "test", "sampler": {"name": "euler", "steps": 3}}
     return model
 
@@ -81,8 +81,9 @@ def damaged(path, dae):
     yield b"\x80\x04\x95" + good, "safetensors"
     yield good[:8] + b"x" * header + good[8 + header :], "safetensors"
     yield with_facts(format=99), "upgrade"
-    yield with_facts(net="unet(width=16)"), "do not fit"
-    yield with_facts(net="unet(width=1000000)"), "width"
+    yield with_facts(format=1), "train it again"
+    yield with_facts(net="unet(16)"), "do not fit"
+    yield with_facts(net="unet(1000000)"), "width"
     yield with_facts(net="dense(" + "8192, " * 80 + "8192)"), "do not fit"
     yield with_facts(net="os.system(1)"), "unknown"
     yield with_facts(corruption="gaussian("), "expected"

@@ -69,7 +69,7 @@ def test_score_is_refused_where_there_is_none():
             DenoisingAutoencoder("dense(16)", corruption, (1, 4, 4), loss).score(x)
 
 
-@pytest.mark.parametrize("net", ["unet(width=16)", "conv(width=8, code=8)", "dense(32)"])
+@pytest.mark.parametrize("net", ["unet(16, 32)", "conv(width=8, code=8)", "dense(32)"])
 def test_bfloat16_keeps_logits_near_and_unrounded(net):
     torch.manual_seed(0)
     dae = DenoisingAutoencoder(net, RANGE, (1, 16, 16)).eval()
@@ -82,7 +82,7 @@ def test_bfloat16_keeps_logits_near_and_unrounded(net):
 
 
 def test_gradients_flow_through_denoising():
-    dae = DenoisingAutoencoder("unet(width=8)", RANGE, (1, 8, 8))
+    dae = DenoisingAutoencoder("unet(8)", RANGE, (1, 8, 8))
     x = torch.rand(1, 1, 8, 8, requires_grad=True)
     dae(x, 0.3).sum().backward()
     assert x.grad.abs().sum() > 0

@@ -112,7 +112,7 @@ def test_order_of_draws_is_uniform_over_sets_of_each_size():
 
 
 def test_images_of_another_shape_are_refused():
-    dae = DenoisingAutoencoder("unet(width=8)", "erasure(0..1)", (1, 8, 8))
+    dae = DenoisingAutoencoder("unet(8)", "erasure(0..1)", (1, 8, 8))
     for x in (torch.zeros(2, 1, 16, 16), torch.zeros(2, 3, 8, 8)):
         with pytest.raises(InputError, match="the model takes"):
             bound(dae, x)

@@ -1,15 +1,17 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dae_sampler import nets
 from dae_sampler.errors import InputError
+from dae_sampler.nets.layers import Upsample
 
 TEXTS = [
     "dense(32, 8, 32)",
     "conv(width=8, code=4)",
-    "unet(width=8)",
-    "unet(width=8, patch=4, blocks=2)",
-    "unet(width=100)",
+    "unet(8, 16)",
+    "unet(8, 16, 8, patch=4, blocks=2)",
+    "unet(100)",
 ]
 
 
@@ -45,6 +47,24 @@ def test_images_of_a_batch_do_not_mix(text):
     torch.testing.assert_close(net(x, c), alone, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "widths"),
+    [((1, 1, 2), [32]), ((1, 8, 8), [32, 64]), ((1, 28, 28), [32, 64, 128]), ((3, 64, 48), [32, 64, 128, 128])],
+)
+def test_unet_has_a_stage_for_each_halving_down_to_four_pixels(shape, widths):
+    net = nets.build("unet", shape)
+    assert [stage[0].conv1.in_channels for stage in net.encoder] == widths
+    sides = []
+    net.attention.register_forward_hook(lambda _, inputs, __: sides.extend(inputs[0].shape[-2:]))
+    net(torch.randn(1, *shape), torch.randn(1, net.embedding))
+    assert max(sides) <= 4
+
+
+def test_upsampling_is_the_transposed_convolution():
+    up, x = Upsample(6, 5), torch.randn(2, 6, 3, 4)
+    torch.testing.assert_close(up(x), F.conv_transpose2d(x, up.weight, up.bias, stride=2))
+
+
 def test_dense_has_the_widths_given():
     net = nets.build("dense(128, 64, 28, 64, 128)", (1, 28, 28))
     assert [layer.in_features for layer in net.layers] == [784, 128, 64, 28, 64, 128]
@@ -54,8 +74,9 @@ def test_dense_has_the_widths_given():
 @pytest.mark.parametrize(
     "text",
     [
-        "unet(width=4)",
-        "unet(width=1e9)",
+        "unet(4)",
+        "unet(8, 1e9)",
+        "unet(8, 8, 8, 8, 8, 8, 8, 8, 8)",
         "unet(blocks=0)",
         "dense(0)",
         "conv(code=0)",

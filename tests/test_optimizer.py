@@ -12,7 +12,7 @@ RATE = 1e-3
 def stepped(name):
     """A model with random gradients, and by how much one step changed each weight."""
     torch.manual_seed(0)
-    dae = DenoisingAutoencoder("unet(width=16)", "gaussian(0.05..5)", (1, 28, 28))
+    dae = DenoisingAutoencoder("unet(16, 32)", "gaussian(0.05..5)", (1, 28, 28))
     optimizer = Optimizer(dae, name, weight_decay=0.0)
     before = {k: w.detach().clone() for k, w in dae.named_parameters()}
     gradients = {}

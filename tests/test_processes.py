@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TRAIN = ["train", "digits", "--batch", 16, "--every", 10, "--net", "unet(width=8)", "--precision", "float32"]
+TRAIN = ["train", "digits", "--batch", 16, "--every", 10, "--net", "unet(8, 16)", "--precision", "float32"]
 
 
 def command(*arguments, processes=1, restarts=0):

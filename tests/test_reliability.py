@@ -23,7 +23,7 @@ SHORT = [
     "--batch",
     "16",
     "--net",
-    "unet(width=8)",
+    "unet(8)",
     "--precision",
     "float32",
 ]
@@ -54,7 +54,7 @@ def test_run_survives_being_killed(tmp_path):
 def small():
     torch.manual_seed(0)
     images = (torch.rand(100, 1, 8, 8) * 255).to(torch.uint8)
-    return DenoisingAutoencoder("unet(width=8)", "gaussian(0.05..5)", (1, 8, 8)), images
+    return DenoisingAutoencoder("unet(8)", "gaussian(0.05..5)", (1, 8, 8)), images
 
 
 def on_a_full_disk(*arguments, cwd):

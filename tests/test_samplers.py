@@ -148,7 +148,7 @@ def test_an_image_depends_on_seed_and_index_alone(gaussian_data, sampler, monkey
 
 def test_contract_holds_for_a_network_too(monkeypatch):
     torch.manual_seed(0)
-    dae = DenoisingAutoencoder("unet(width=16)", "gaussian(0.02..20)", (1, 8, 8)).eval()
+    dae = DenoisingAutoencoder("unet(16)", "gaussian(0.02..20)", (1, 8, 8)).eval()
     whole = sampling.sample(dae, 7, steps=6)
     monkeypatch.setattr(sampling, "batch_size", lambda shape: 3)
     torch.testing.assert_close(sampling.sample(dae, 7, steps=6), whole, atol=1e-4, rtol=0)

@@ -13,7 +13,7 @@ TEXTS = [
     "gaussian(0.5)",
     "gaussian(0.02..20, lognormal(-0.5, 1.2))",
     "masking(0.25)+gaussian(0.3)",
-    "unet(width=64, blocks=2)",
+    "unet(64, 128, blocks=2)",
     "salt-pepper(1e-05..0.9)",
     "dense(128, 64, 28)",
     "unet",

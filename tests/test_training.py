@@ -15,7 +15,7 @@ def images(n=200):
     return (torch.rand(n, 1, 8, 8, generator=generator) * 255).to(torch.uint8)
 
 
-def model(loss="bce", net="unet(width=8)", corruption="gaussian(0.05..5)"):
+def model(loss="bce", net="unet(8)", corruption="gaussian(0.05..5)"):
     torch.manual_seed(0)
     return DenoisingAutoencoder(net, corruption, (1, 8, 8), loss)
 
@@ -81,7 +81,7 @@ def test_same_seed_same_weights_and_another_seed_others():
 
 
 @pytest.mark.parametrize("loss", ["bce", "mse", "mae"])
-@pytest.mark.parametrize("net", ["dense(64, 16, 64)", "conv(width=8, code=16)", "unet(width=8)"])
+@pytest.mark.parametrize("net", ["dense(64, 16, 64)", "conv(width=8, code=16)", "unet(8)"])
 def test_training_lowers_the_held_out_loss(loss, net):
     stripes = (torch.arange(8) % 2 * 255).to(torch.uint8).expand(200, 1, 8, 8).clone()
     stripes[::2] = 255 - stripes[::2]

@@ -21,7 +21,7 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
     Its input has ``extra`` channels more. A network that is not ``conditional`` has no weights for c, and an
     ``embedding`` of 0.
 
-    Examples of texts: ``unet``, ``unet(width=96)``, ``dense(128, 64, 28, 64, 128)``, ``conv(code=64)``.
+    Examples of texts: ``unet``, ``unet(32, 64, 128)``, ``dense(128, 64, 28, 64, 128)``, ``conv(code=64)``.
 
     Raises:
         InputError: the text does not parse, or names an unknown network or argument.

@@ -1,5 +1,6 @@
 """A small U-Net made for speed on CPUs: the first convolution sees 2x2 patches as channels, so most work happens at a
-quarter of the pixels, in channels_last memory, with LayerNorm over channels (Ronneberger et al. 2015; Ho et al. 2020).
+quarter of the pixels or less, in channels_last memory, with LayerNorm over channels (Ronneberger et al. 2015; Ho et al.
+2020).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Attention, ResidualBlock, check_sizes, in_float32, pad_to_multiple
+from .layers import Attention, ResidualBlock, Upsample, check_sizes, in_float32, pad_to_multiple
 
 
 class UNet(nn.Module):
@@ -21,7 +22,8 @@ class UNet(nn.Module):
         shape: (C, H, W) of the images.
         conditional: whether there is a c.
         extra: channels of the input beyond C.
-        width: channels of the first stage, 8 to 1024; later stages have twice as many.
+        widths: channels of each stage, 8 to 1024, at most 8 of them; a stage has half the side of the one before. By
+            default 32, 64, then 128, as many as it takes to come to 4x4 pixels or less.
         blocks: residual blocks per stage, in the encoder and again in the decoder, 1 to 16.
         patch: side of the patches that become channels; 0 takes 1 below 16 pixels, 2 below 96, else 4.
         embedding: length of the conditioning vector c.
@@ -32,50 +34,56 @@ class UNet(nn.Module):
         shape: tuple[int, int, int],
         conditional: bool,
         extra: int = 0,
-        *,
-        width: int = 64,
+        *widths: int,
         blocks: int = 1,
         patch: int = 0,
         embedding: int = 128,
     ) -> None:
         super().__init__()
-        check_sizes("unet", width=(width, 8, 1024), blocks=(blocks, 1, 16), patch=(patch, 0, 16))
-        check_sizes("unet", embedding=(embedding, 1, 4096))
+        check_sizes("unet", blocks=(blocks, 1, 16), patch=(patch, 0, 16), embedding=(embedding, 1, 4096))
         channels, side = shape[0], max(shape[1:])
         self.embedding = embedding = embedding if conditional else 0
         self.patch = patch or (1 if side < 16 else 2 if side < 96 else 4)
-        stages = 1 + max(0, math.ceil(math.log2(side / self.patch / 8)))  # the coarsest is 8x8 or less
-        widths = [width] + [2 * width] * (stages - 1)
-        self.multiple = self.patch * 2 ** (stages - 1)
+        widths = widths or default_widths(side / self.patch)
+        check_sizes("unet", stages=(len(widths), 1, 8))
+        for width in widths:
+            check_sizes("unet", width=(width, 8, 1024))
 
         def stage(w: int) -> nn.ModuleList:
             return nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks))
 
-        self.first = nn.Conv2d((channels + extra) * self.patch**2, width, 3, padding=1)
+        self.first = nn.Conv2d((channels + extra) * self.patch**2, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(stage(w) for w in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
         self.attention = Attention(widths[-1])
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
         self.decoder = nn.ModuleList(stage(w) for w in widths)
-        self.last = nn.Conv2d(width, channels * self.patch**2, 3, padding=1)
+        self.last = nn.Conv2d(widths[0], channels * self.patch**2, 3, padding=1)
         self.outer = (self.first, self.last)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W), float32."""
         height, width = x.shape[-2:]
-        x = pad_to_multiple(x, self.multiple)
-        h = self.first(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
+        x = F.pixel_unshuffle(pad_to_multiple(x, self.patch), self.patch)
+        h = self.first(x.contiguous(memory_format=torch.channels_last))
         skips = []
         for blocks, down in itertools.zip_longest(self.encoder, self.down):
             for block in blocks:
                 h = block(h, c)
             if down is not None:
                 skips.append(h)
-                h = down(h)
+                h = down(pad_to_multiple(h, 2))
         h = self.attention(h)
         for blocks, up in itertools.zip_longest(reversed(self.decoder), reversed(self.up)):
             for block in blocks:
                 h = block(h, c)
             if up is not None:
-                h = up(h) + skips.pop()
+                skip = skips.pop()
+                h = skip + up(h)[..., : skip.shape[-2], : skip.shape[-1]]
         return F.pixel_shuffle(in_float32(self.last, h), self.patch)[..., :height, :width]
+
+
+def default_widths(side: float) -> tuple[int, ...]:
+    """32, 64, 128, 128, ...: a stage for each halving of ``side`` pixels down to 4."""
+    stages = 1 + max(0, math.ceil(math.log2(side / 4)))
+    return (32, 64, *[128] * (stages - 2))[:stages]
