@@ -1,7 +1,7 @@
 """The tables of docs/quality.md.
 
     python benchmarks/quality.py samplers --data-root DATA     # the model that ships, by sampler: 20 minutes
-    python benchmarks/quality.py networks --data-root DATA     # which network trains best in equal time: 25 minutes
+    python benchmarks/quality.py networks --data-root DATA     # which network trains best in equal time: 15 minutes
     python benchmarks/quality.py search --data-root DATA       # and what else does, for one of them: 46 minutes
     python benchmarks/quality.py longer --data-root DATA       # and of that, in more time
     python benchmarks/quality.py small --data-root DATA --photos FOLDER     # augmentation of small data sets
@@ -60,8 +60,6 @@ NETWORKS = (
     {"seed": 1},
     {"net": "unet(64, 128)"},
     {"net": "unet(64, 128)", "seed": 1},
-    {"net": "unet(48, 96)"},
-    {"net": "unet(16, 64, 128)"},
     {"net": "unet(32, 64, 128, blocks=2)"},
 )
 WIDE = {"net": "unet(64, 128)"}

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import datasets
 
 from . import images as pictures
 from . import processes
@@ -23,22 +23,28 @@ def default_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dae-sampler"
 
 
+def _torchvision(name: str, root: Path, **options: Any) -> Any:
+    from torchvision import datasets  # here, for its import takes as long as torch's
+
+    return getattr(datasets, name)(root, download=True, **options)
+
+
 def _mnist_like(name: str, **options: str) -> Callable[[Path, bool], Tensor]:
     def load(root: Path, train: bool) -> Tensor:
-        pixels = getattr(datasets, name)(root, train=train, download=True, **options).data
+        pixels = _torchvision(name, root, train=train, **options).data
         return pixels[:, None].transpose(2, 3) if name == "EMNIST" else pixels[:, None]  # EMNIST lies on its side
 
     return load
 
 
 def _omniglot(root: Path, train: bool) -> Tensor:
-    data = datasets.Omniglot(root, background=train, download=True)
+    data = _torchvision("Omniglot", root, background=train)
     shape = (1, 28, 28)
     return torch.stack([255 - pictures.to_tensor(picture, shape) for picture, _ in data])  # ink is black
 
 
 def _cifar10(root: Path, train: bool) -> Tensor:
-    data = datasets.CIFAR10(root, train=train, download=True)
+    data = _torchvision("CIFAR10", root, train=train)
     return torch.from_numpy(data.data).permute(0, 3, 1, 2)
 
 

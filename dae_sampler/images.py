@@ -16,9 +16,9 @@ from types import TracebackType
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from .errors import InputError, unknown
 from .files import check_writable, replacing
@@ -30,6 +30,8 @@ AUGMENT = ("mirror", "shift")
 BINARISE = ("dynamic", "threshold")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 MOST_IN_GRID = 2500
+BORDER, GREY = 2, 64
+"""Pixels between the images of a grid, and their value."""
 MOST_SHOWN = 64
 """Images in a trajectory's frames and in before/after pictures."""
 
@@ -308,8 +310,11 @@ def to_picture(image: Tensor) -> Image.Image:
 def grid(images: Tensor, columns: int = 0) -> Image.Image:
     """All images in one picture, row by row (square by default), small ones enlarged to be seen."""
     n, side = images.shape[0], max(images.shape[-2:])
-    columns = columns or max(1, round(n**0.5))
-    picture = to_picture(make_grid(to_uint8(images.cpu()), nrow=columns, padding=2, pad_value=64))
+    columns = min(n, columns or max(1, round(n**0.5)))
+    border = BORDER if n > 1 else 0
+    tiles = F.pad(to_uint8(images.cpu()), (border, 0, border, 0, 0, 0, 0, -n % columns), value=GREY)
+    rows = tiles.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)  # (C, rows, height, columns, width)
+    picture = to_picture(F.pad(rows.flatten(3).flatten(1, 2), (0, border, 0, border), value=GREY))
     factor = max(1, 56 // side)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 

@@ -67,15 +67,19 @@ def test_defaults_of_train_are_those_of_the_library():
         assert options[name].default == getattr(Recipe, name)
 
 
-def test_help_and_info_do_not_wait_for_torch(model):
-    for arguments in (["--help"], ["info", str(model)]):
-        program = (
-            f"import sys; sys.argv = ['dae-sampler', *{arguments!r}]\n"
-            "from dae_sampler.cli import main\n"
-            "try: main()\n"
-            "except SystemExit as end: assert not end.code and 'torch' not in sys.modules"
-        )
-        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [("--help", "torch"), ("info MODEL", "torch"), ("sample MODEL -n 1 --out x.png", "torchvision")],
+)
+def test_no_command_waits_for_what_it_does_not_need(model, tmp_path, arguments, unneeded):
+    words = [str(model) if word == "MODEL" else word for word in arguments.split()]
+    program = (
+        f"import sys; sys.argv = ['dae-sampler', *{words!r}]\n"
+        "from dae_sampler.cli import main\n"
+        "try: main()\n"
+        f"except SystemExit as end: assert not end.code and {unneeded!r} not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=tmp_path)
 
 
 def test_launcher_is_the_same_command(request):

@@ -87,7 +87,7 @@ def test_data_set_that_cannot_be_had_says_where_it_was_sought(tmp_path, monkeypa
     def offline(*arguments, **options):
         raise OSError("no network")
 
-    monkeypatch.setattr(data.datasets, "KMNIST", offline)
+    monkeypatch.setattr("torchvision.datasets.KMNIST", offline)
     with pytest.raises(InputError, match="--data-root"):
         data.load("kmnist", root=tmp_path)
 

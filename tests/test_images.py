@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.utils import make_grid
 
 from dae_sampler import images
 from dae_sampler.errors import InputError
@@ -172,6 +173,16 @@ def test_film_keeps_every_kth_step_and_the_last(tmp_path, name):
     film.save(torch.rand(4, 1, 8, 8))
     with Image.open(tmp_path / name) as picture:
         assert picture.n_frames == 4
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 28, 28), (5, 3, 9, 14), (1, 1, 60, 60), (7, 1, 56, 56)])
+@pytest.mark.parametrize("columns", [0, 3, 8])
+def test_grid_is_that_of_torchvision(shape, columns):
+    x = torch.randint(256, shape, dtype=torch.uint8)
+    theirs = make_grid(x, nrow=columns or round(len(x) ** 0.5), padding=2, pad_value=64)
+    picture, factor = images.grid(x, columns).convert("RGB"), max(1, 56 // max(shape[-2:]))
+    ours = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[:, ::factor, ::factor]
+    assert torch.equal(ours, theirs.expand_as(ours))
 
 
 def test_grid_holds_every_image():
