@@ -69,7 +69,11 @@ def test_defaults_of_train_are_those_of_the_library():
 
 @pytest.mark.parametrize(
     ("arguments", "unneeded"),
-    [("--help", "torch"), ("info MODEL", "torch"), ("sample MODEL -n 1 --out x.png", "torchvision")],
+    [
+        ("--help", {"torch"}),
+        ("info MODEL", {"torch"}),
+        ("sample MODEL -n 1 --out x.png", {"torchvision", "torch._dynamo"}),
+    ],
 )
 def test_no_command_waits_for_what_it_does_not_need(model, tmp_path, arguments, unneeded):
     words = [str(model) if word == "MODEL" else word for word in arguments.split()]
@@ -77,7 +81,7 @@ def test_no_command_waits_for_what_it_does_not_need(model, tmp_path, arguments, 
         f"import sys; sys.argv = ['dae-sampler', *{words!r}]\n"
         "from dae_sampler.cli import main\n"
         "try: main()\n"
-        f"except SystemExit as end: assert not end.code and {unneeded!r} not in sys.modules"
+        f"except SystemExit as end: assert not end.code and not {unneeded} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=tmp_path)
 
