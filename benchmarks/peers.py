@@ -288,7 +288,8 @@ def table() -> None:
     figures = {
         key: {name: mean(found[name] for found in seeds.values()) for name in MEANS} for key, seeds in groups.items()
     }
-    curve = sorted((f["took"], f["distance at 50"]) for key, f in figures.items() if key[:4] == DEFAULT)
+    runs = sorted((f["took"], f["distance at 50"]) for key, f in figures.items() if key[:4] == DEFAULT)
+    curve = [(took, best) for i, (took, best) in enumerate(runs) if all(best < before for _, before in runs[:i])]
     rows = []
     for key in sorted(groups, key=lambda key: (key[-1], figures[key]["distance at 50"])):
         (name, net, levels, precision, _), f = key, figures[key]
@@ -318,7 +319,7 @@ def table() -> None:
 
 
 def time_to(distance: float, curve: list[tuple[float, float]]) -> str:
-    """Minutes of training after which the distance is that, between measured ones by a power law."""
+    """Minutes of training after which the distance has been reached, between measured ones by a power law."""
     minutes, distances = np.log(curve).T
     if not distances[-1] <= math.log(distance) <= distances[0]:
         return f"< {curve[0][0]:.1f}" if math.log(distance) > distances[0] else f"> {curve[-1][0]:.1f}"
