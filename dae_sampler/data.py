@@ -24,7 +24,7 @@ def default_root() -> Path:
 
 
 def _torchvision(name: str, root: Path, **options: Any) -> Any:
-    from torchvision import datasets  # here, for its import takes as long as torch's
+    from torchvision import datasets  # here, for it imports torch's compiler, which takes a second and more
 
     return getattr(datasets, name)(root, download=True, **options)
 
