@@ -5,6 +5,16 @@ from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit
 from dae_sampler.noise import StepNoise
 
 RANGE = "gaussian(0.05..5)"
+NETS = ["unet(8, 16)", "conv(width=8, code=8)", "dense(32)"]
+
+
+def random(net):
+    """A model of 8x8 images in which every weight counts."""
+    torch.manual_seed(0)
+    dae = DenoisingAutoencoder(net, RANGE, (1, 8, 8))
+    for weight in dae.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    return dae
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +43,22 @@ def test_score_identity(two_points, sigma):
     assert torch.cosine_similarity(learned.flatten(), exact.flatten(), dim=0).item() > 0.99
 
 
-def test_level_takes_every_usual_form():
-    dae = DenoisingAutoencoder("dense(16)", RANGE, (1, 4, 4))
-    x = torch.rand(3, 1, 4, 4)
+@pytest.mark.parametrize("net", NETS)
+def test_level_takes_every_usual_form(net):
+    dae = random(net)
+    x = torch.rand(3, 1, 8, 8)
     forms = [0.5, torch.tensor(0.5), torch.full((3,), 0.5), torch.full((3, 1, 1, 1), 0.5)]
     for form in forms:
-        assert torch.equal(dae(x, form), dae(x, 0.5))
+        torch.testing.assert_close(dae(x, form), dae(x, 0.5))
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_gradients_or_not_the_reconstruction_is_the_same(net):
+    dae = random(net).requires_grad_(False)
+    x = torch.rand(3, 1, 8, 8)
+    before, followed = x.clone(), x.clone().requires_grad_()
+    assert torch.equal(dae(x, 0.5), dae(followed, 0.5))
+    assert torch.equal(x, before)
 
 
 def test_each_image_has_its_own_level():

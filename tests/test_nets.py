@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from dae_sampler import nets
 from dae_sampler.errors import InputError
-from dae_sampler.nets.layers import Upsample
+from dae_sampler.nets.layers import Downsample, Upsample
 
 TEXTS = [
     "dense(32, 8, 32)",
@@ -63,6 +63,13 @@ def test_unet_has_a_stage_for_each_halving_down_to_four_pixels(shape, widths):
 def test_upsampling_is_the_transposed_convolution():
     up, x = Upsample(6, 5), torch.randn(2, 6, 3, 4)
     torch.testing.assert_close(up(x), F.conv_transpose2d(x, up.weight, up.bias, stride=2))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 6), (7, 3)])
+def test_downsampling_is_the_convolution_of_stride_two(height, width):
+    down, x = Downsample(6, 5), torch.randn(2, 6, height, width)
+    even = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+    torch.testing.assert_close(down(x), F.conv2d(even, down.weight, down.bias, stride=2))
 
 
 def test_dense_has_the_widths_given():

@@ -1,6 +1,7 @@
 """Networks: ``net(x_in, c) -> logits``, with x_in the scaled x_tilde and c an embedding of the level, or None.
 
-``net.outer`` are the layers between pixels and features, if the :mod:`~dae_sampler.optimizer` is to treat them apart.
+c has a row for each image, or one where all of them have one level.
+``net.outer`` are the layers from or to pixels and from c, if the :mod:`~dae_sampler.optimizer` is to treat them apart.
 """
 
 from __future__ import annotations

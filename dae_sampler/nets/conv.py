@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .layers import ResidualBlock, check_sizes, in_float32, pad_to_multiple
+from .layers import ResidualBlock, check_sizes, conditions, in_float32, pad_to_multiple
 
 
 class Conv(nn.Module):
@@ -57,10 +57,10 @@ class Conv(nn.Module):
             ]
         )
         self.last = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)
-        self.outer = (self.encoder[0], self.last)
+        self.outer = (self.encoder[0], self.last, *conditions(self))
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
+        """(B, C + extra, H, W) and c (B or 1, embedding) or None -> logits (B, C, H, W)."""
         height, width = x.shape[-2:]
         h = pad_to_multiple(x, 4).contiguous(memory_format=torch.channels_last)
         for layer in self.encoder:

@@ -32,11 +32,11 @@ class Dense(nn.Module):
         self.shape, self.embedding = shape, embedding if conditional else 0
         sizes = [math.prod(shape) + extra * math.prod(shape[1:]), *widths, math.prod(shape)]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.outer = ()  # here they are the largest matrices
         self.conditions = nn.ModuleList(nn.Linear(embedding, w) for w in widths if conditional)
+        self.outer = tuple(self.conditions)  # and not those to pixels, which are the largest matrices here
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W)."""
+        """(B, C + extra, H, W) and c (B or 1, embedding) or None -> logits (B, C, H, W)."""
         h = x.flatten(1)
         for layer, condition in itertools.zip_longest(self.layers[:-1], self.conditions):
             h = F.relu(layer(h) + condition(c) if condition else layer(h))

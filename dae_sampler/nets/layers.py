@@ -26,7 +26,8 @@ def check_sizes(net: str, **sizes: tuple[int, int, int]) -> None:
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Repeat the right and lower edges of (B,C,H,W) until height and width are multiples."""
     below, right = (-side % multiple for side in x.shape[-2:])
-    return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
+    with torch.autocast(x.device.type, enabled=False):  # which would have it copied to float32 and back
+        return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
 
 
 def in_float32(layer: nn.Module, h: Tensor) -> Tensor:
@@ -78,8 +79,31 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         h = self.conv1(self.norm(x))
         if self.condition is not None:
-            h = h + self.condition(c)[:, :, None, None]
-        return x + self.conv2(F.silu(h))
+            h += self.condition(c)[:, :, None, None]
+        h = self.conv2(F.silu(h, inplace=not h.requires_grad))
+        h += x
+        return h
+
+
+def conditions(net: nn.Module) -> list[nn.Linear]:
+    """The layers of ``net``'s residual blocks that take c."""
+    return [m.condition for m in net.modules() if isinstance(m, ResidualBlock) and m.condition]
+
+
+class Downsample(nn.Conv2d):
+    """Half the side, 2x2 pixels making one: (B,C,H,W) -> (B,C',H/2,W/2), odd sides rounded up.
+
+    The convolution of stride 2, as the one matrix product that it is: forth and back it takes two thirds of the time of
+    torch's on a CPU.
+    """
+
+    def __init__(self, channels: int, to: int) -> None:
+        super().__init__(channels, to, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = pad_to_multiple(x, 2).permute(0, 2, 3, 1).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+        matrix = self.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(patches.transpose(2, 3).flatten(3), matrix, self.bias).permute(0, 3, 1, 2)
 
 
 class Upsample(nn.ConvTranspose2d):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Attention, ResidualBlock, Upsample, check_sizes, in_float32, pad_to_multiple
+from .layers import Attention, Downsample, ResidualBlock, Upsample, check_sizes, conditions, in_float32, pad_to_multiple
 
 
 class UNet(nn.Module):
@@ -54,15 +54,15 @@ class UNet(nn.Module):
 
         self.first = nn.Conv2d((channels + extra) * self.patch**2, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(stage(w) for w in widths)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
+        self.down = nn.ModuleList(Downsample(a, b) for a, b in itertools.pairwise(widths))
         self.attention = Attention(widths[-1])
         self.up = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
         self.decoder = nn.ModuleList(stage(w) for w in widths)
         self.last = nn.Conv2d(widths[0], channels * self.patch**2, 3, padding=1)
-        self.outer = (self.first, self.last)
+        self.outer = (self.first, self.last, *conditions(self))
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """(B, C + extra, H, W) and c (B, embedding) or None -> logits (B, C, H, W), float32."""
+        """(B, C + extra, H, W) and c (B or 1, embedding) or None -> logits (B, C, H, W), float32."""
         height, width = x.shape[-2:]
         x = F.pixel_unshuffle(pad_to_multiple(x, self.patch), self.patch)
         h = self.first(x.contiguous(memory_format=torch.channels_last))
@@ -72,7 +72,7 @@ class UNet(nn.Module):
                 h = block(h, c)
             if down is not None:
                 skips.append(h)
-                h = down(pad_to_multiple(h, 2))
+                h = down(h)
         h = self.attention(h)
         for blocks, up in itertools.zip_longest(reversed(self.decoder), reversed(self.up)):
             for block in blocks:
