@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import checkpoint, processes
 from .dae import DenoisingAutoencoder
+from .device import keep_freed_memory
 from .errors import InputError, unknown
 from .images import AUGMENT, BINARISE, augment, binarise, to_float
 from .losses import MEAN_SEEKING, entropy
@@ -61,10 +62,10 @@ class Recipe:
         augment: vary the images each time they are drawn, see :func:`.images.augment`; not those held out.
     """
 
-    steps: int = 5000
-    batch: int = 128
+    steps: int = 3000
+    batch: int = 256
     optimizer: str = "muon"
-    lr: float = 2e-3
+    lr: float = 2.8e-3
     weight_decay: float = 0.01
     warmup: int = 200
     clip: float = 1.0
@@ -236,6 +237,7 @@ class TrainingState:
             raise InputError(
                 f"a batch of {recipe.batch} does not split over {processes.world()} processes: make it a multiple"
             )
+        keep_freed_memory()
         self.best, self.best_step = math.inf, 0
         self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
         self.dae.train().requires_grad_(True)
