@@ -20,8 +20,8 @@ OPTIMIZERS = ("muon", "adamw")
 class Optimizer:
     """One optimiser over all weights of a model.
 
-    Muon takes the matrices inside the network; the layers between pixels and features are better off with AdamW, and so
-    is the small embedding of the level.
+    Muon takes the matrices inside the network; the layers between pixels and features are better off with AdamW. The
+    small embedding of the level, with the layers that take it, trains as well by AdamW, which is faster.
 
     Args:
         dae: the model.
@@ -43,7 +43,12 @@ class Optimizer:
         adamw = torch.optim.AdamW(rest.values(), betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
         self.parts: list[tuple[torch.optim.Optimizer, dict[str, Tensor]]] = [(adamw, rest)]
         if self.matrices:  # its updates scaled to the size of AdamW's, so that one learning rate does for both
-            muon = torch.optim.Muon(self.matrices.values(), weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+            muon = torch.optim.Muon(
+                self.matrices.values(),
+                weight_decay=weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+                ns_steps=3,  # of its usual 5: a third less time, and the losses do not show it
+            )
             self.parts.append((muon, self.matrices))
 
     def step(self, rate: float) -> None:

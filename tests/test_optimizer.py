@@ -37,7 +37,8 @@ def test_muon_moves_a_matrix_as_far_in_every_direction():
 def test_adamw_takes_the_rest(name):
     gradients, moved = stepped(name)
     vectors = [k for k in moved if k.endswith("bias") or "norm" in k]
-    for k in [*vectors, "net.first.weight", "net.last.weight", "embed.mlp.0.weight"]:
+    levels = ["embed.mlp.0.weight", "net.encoder.0.0.condition.weight"]
+    for k in [*vectors, *levels, "net.first.weight", "net.last.weight"]:
         torch.testing.assert_close(moved[k], -RATE * gradients[k].sign(), rtol=1e-3, atol=1e-6)
 
 
