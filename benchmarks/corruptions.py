@@ -30,7 +30,7 @@ def trained(corruption: str, binarise: str | None, root: str, steps: int) -> Den
     torch.manual_seed(0)
     dae = DenoisingAutoencoder("unet", corruption, (1, 28, 28))
     dae.precision = load("mnist").precision
-    return fit(dae, x, Recipe(steps=steps, every=steps, binarise=binarise))
+    return fit(dae, x, Recipe(steps=steps, batch=128, lr=2e-3, every=steps, binarise=binarise))
 
 
 @app.command()

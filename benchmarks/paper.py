@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,7 @@ VERIFIED = {
 }
 """Densities, and further options of `dae-sampler verify`."""
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50)
+RECIPE = Recipe(batch=128, lr=2e-3)
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
 app = typer.Typer(add_completion=False)
 
@@ -123,7 +125,7 @@ def failures(data_root: DataRoot, steps: int = 2500, n: int = 2000) -> None:
             torch.manual_seed(0)
             dae = DenoisingAutoencoder(net, f"gaussian({sigma})", (1, 28, 28))
             dae.precision = load("mnist-paper").precision
-            models[how] = fit(dae, judge.train, Recipe(steps=steps, every=steps, optimizer=optimizer))
+            models[how] = fit(dae, judge.train, replace(RECIPE, steps=steps, every=steps, optimizer=optimizer))
         dae = models[how]
         if start:
             x = torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * (start == "uniform")
@@ -145,10 +147,10 @@ def digits() -> None:
     real = to_float(data.load("digits", train=False).images).flatten(1)
     torch.manual_seed(0)
     blind = DenoisingAutoencoder("dense(256, 12, 256)", "gaussian(0.5)", (1, 8, 8))
-    fit(blind, x, Recipe(steps=4000, every=500))
+    fit(blind, x, replace(RECIPE, steps=4000))
     torch.manual_seed(0)
     levels = DenoisingAutoencoder("unet(32)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8))
-    fit(levels, x, Recipe(steps=4000, every=500))
+    fit(levels, x, replace(RECIPE, steps=4000))
     plain = states_of(blind, 1000, ITERATIONS, sampler="iterate", steps=50)
     annealed = states_of(levels, 1000, ITERATIONS, sampler="dpm(eta=1)", steps=50)
     distance = lambda images: metrics.frechet(real, images.clamp(0, 1).flatten(1))  # noqa: E731

@@ -164,7 +164,7 @@ def weighted(kind: type[DenoisingAutoencoder], power: float) -> type[DenoisingAu
 
 PEERS = {"lucidrains": Lucidrains, "azula": Azula, "diffusers": Diffusers}
 MEANS = ("parameters", "peak", "images", "took", "evaluated at 50", "distance at 50")
-DEFAULT = ("ours", "unet", "`lognormal(-0.5, 1.2)`", "bfloat16")
+DEFAULT = ("ours", f"`unet`, batches of {Recipe.batch}", "`lognormal(-0.5, 1.2)`", "bfloat16")
 OURS = {"ours": (DenoisingAutoencoder, "bce"), "mse": (DenoisingAutoencoder, "mse"), "edm": (Preconditioned, "mse")}
 
 
@@ -240,6 +240,8 @@ def run(
     precision: str = "auto",
     tuned: bool = False,
     net: Annotated[str, typer.Option(help="Network of ours.")] = "unet",
+    batch: Annotated[int, typer.Option(help="Images per step of ours.")] = Recipe.batch,
+    lr: Annotated[float, typer.Option(help="Peak learning rate of ours.")] = Recipe.lr,
     density: Annotated[str, typer.Option(help="Of the levels of ours.")] = "lognormal(-0.5, 1.2)",
     power: Annotated[float, typer.Option(help="p of the weight σ^-p of a level's loss, of ours.")] = 0,
 ) -> None:
@@ -251,13 +253,13 @@ def run(
         kind, loss = OURS[name]
         model = weighted(kind, power)(net, f"gaussian(0.02..20, {density})", SHAPE, loss)
         model.precision = precision
-        trained = train_ours(model, judge.train, Recipe(seed=seed), 60 * minutes)
+        trained = train_ours(model, judge.train, Recipe(batch=batch, lr=lr, seed=seed), 60 * minutes)
     else:
         model = PEERS[name]()
         trained = train_peer(model, judge.train, 60 * minutes, precision == "bfloat16", tuned)
     result = {
         "name": name + " (tuned)" * tuned,
-        "net": net if name in OURS else "",
+        "net": f"`{net}`, batches of {batch}" if name in OURS else "",
         "levels": f"`{density}`" + f", times σ^-{power:g}" * (power > 0) if name in OURS else "",
         "precision": precision,
         "peak": peak(),
@@ -297,7 +299,7 @@ def table() -> None:
         distances = (" / ".join(f"{found[f'distance at {e}']:.0f}" for found in seeds) for e in EVALUATIONS)
         rows.append(
             [
-                f"{name} {f'`{net}`, {levels}' if net else ''}".strip(),
+                f"{name} {f'{net}, {levels}' if net else ''}".strip(),
                 f"{f['parameters'] / 1e6:.2f} M",
                 precision,
                 f"{f['peak'] / 1e12:.2f}",

@@ -1,7 +1,7 @@
 """The tables of docs/quality.md.
 
     python benchmarks/quality.py samplers --data-root DATA     # the model that ships, by sampler: 20 minutes
-    python benchmarks/quality.py networks --data-root DATA     # which network trains best in equal time: 13 minutes
+    python benchmarks/quality.py networks --data-root DATA     # networks and batches in equal time: 15 minutes
     python benchmarks/quality.py search --data-root DATA       # and what else does, for one of them: 46 minutes
     python benchmarks/quality.py longer --data-root DATA       # and of that, in more time
     python benchmarks/quality.py small --data-root DATA --photos FOLDER     # augmentation of small data sets
@@ -55,14 +55,10 @@ def group_norm(dae: DenoisingAutoencoder) -> None:
             block.norm = nn.GroupNorm(8, block.conv1.in_channels)
 
 
-NETWORKS = (
-    {},
-    {"seed": 1},
-    {"net": "unet(64, 128)"},
-    {"net": "unet(64, 128)", "seed": 1},
-)
-WIDE = {"net": "unet(64, 128)"}
-"""The network of the cases below where they name none."""
+SMALLER = {"batch": 128, "lr": 2e-3}
+WIDE = {"net": "unet(64, 128)"} | SMALLER
+"""What the cases further down have in common."""
+NETWORKS = tuple(case | seed for case in ({}, SMALLER, WIDE) for seed in ({}, {"seed": 1}))
 CASES = (
     {},
     {"seed": 1},
@@ -115,7 +111,7 @@ def cells(found: metrics.Scores, floor: metrics.Scores) -> list[str]:
 
 @app.command()
 def networks(data_root: DataRoot) -> None:
-    """U-Nets, two minutes each."""
+    """Networks and batches, two minutes each."""
     compare(Judge(data_root), NETWORKS, 2, 20, "networks")
 
 

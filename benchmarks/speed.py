@@ -8,6 +8,7 @@ What is compared is timed in turn and repeated, because the speed of a shared ma
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import subprocess
@@ -15,9 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -36,10 +39,15 @@ from dae_sampler.training import Recipe, TrainingState
 
 PAGE = DOCS / "performance.md"
 ROUNDS = 5
+BATCH = Recipe().batch
 SIDE = 2048
 """Of the square matrices whose product gives the peak."""
 PRODUCT = 2 * SIDE**3
 """Its floating-point operations."""
+EVALUATIONS = 8
+"""Of the network for each image sampled beside other libraries."""
+Key = tuple[str, str, int]
+"""A library, its precision and its batch."""
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
 Seconds = Annotated[float, typer.Option(help="For each row, about.")]
 app = typer.Typer(add_completion=False)
@@ -118,7 +126,7 @@ def step(seconds: Seconds = 10) -> None:
     """Training step and network evaluation of the default network, as shares of the matrix-product peak."""
     rows = []
     for precision in dict.fromkeys([default_precision(), "float32"]):
-        work = Work("unet", precision, (1, 28, 28), 128)
+        work = Work("unet", precision, (1, 28, 28), BATCH)
         calls = {"product": product(precision), "training": work.train, "evaluation": work.evaluate}
         spent = seconds_per_call(calls, seconds)
         most = PRODUCT / spent["product"]
@@ -136,8 +144,8 @@ def growth(seconds: Seconds = 5) -> None:
     small = (1, 28, 28)
     cases = [("batch", b, ("unet", small, b, 1000)) for b in (32, 64, 128, 256, 512)]
     cases += [("image size", s, ("unet", (3, s, s), 32, 1000)) for s in (28, 32, 64, 128)]
-    cases += [("width", w, (f"unet({w}, {2 * w}, {4 * w})", small, 128, 1000)) for w in (16, 32, 48, 64)]
-    cases += [("images", n, ("unet", small, 128, n)) for n in (10_000, 100_000, 1_000_000)]
+    cases += [("width", w, (f"unet({w}, {2 * w}, {4 * w})", small, BATCH, 1000)) for w in (16, 32, 48, 64)]
+    cases += [("images", n, ("unet", small, BATCH, n)) for n in (10_000, 100_000, 1_000_000)]
     rows = []
     for what, value, (net, shape, batch, n) in cases:
         work = Work(net, default_precision(), shape, batch, n)
@@ -197,7 +205,7 @@ def folder(pictures: int = 1_000_000, seconds: Seconds = 20) -> None:
         images = data.load(Path(place, "pictures"), root=Path(place)).images
         decoding, held = time.perf_counter() - began, anonymous_memory() - before
         (file,) = Path(place, "decoded").glob("*/images.npy")
-        state, rows = Work("unet", default_precision(), tuple(images.shape[1:]), 128).state, torch.arange(pictures)
+        state, rows = Work("unet", default_precision(), tuple(images.shape[1:]), BATCH).state, torch.arange(pictures)
 
         def uncached() -> Tensor:
             with file.open() as opened:
@@ -210,7 +218,7 @@ def folder(pictures: int = 1_000_000, seconds: Seconds = 20) -> None:
         cold = seconds_per_call({"memory": memory, "file": uncached}, seconds)
     table = [["decoding pass, pictures/s", f"{pictures / decoding:.0f}"]]
     table += [["memory taken after it, beside the file's, GiB", f"{held:.2f}"]]
-    table += [["training from memory, images/s", f"{128 / cached['memory']:.0f}"]]
+    table += [["training from memory, images/s", f"{BATCH / cached['memory']:.0f}"]]
     for name, spent in {"in the system's cache": cached, "on the disk": cold}.items():
         table += [[f"rate from the file {name}, over that from memory", f"{spent['memory'] / spent['file']:.0%}"]]
     fill(PAGE, "folder", [f"{pictures:,} pictures of 3×32×32", ""], table)
@@ -247,49 +255,72 @@ def processes(data_root: DataRoot, steps: int = 200) -> None:
                 environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
                 subprocess.run([*launch, *words], check=True, capture_output=True, env=environment)
                 first, last = (float(row["seconds"]) for row in Run(Path(folder, "run")).read_metrics())
-            rates[name].append(128 * steps / (last - first))
+            rates[name].append(BATCH * steps / (last - first))
     found = {name: statistics.mean(some) for name, some in rates.items()}
     rows = [[name, f"{rate:.0f}", f"{rate / found['1 process, 1 thread']:.2f}"] for name, rate in found.items()]
-    fill(DOCS / "scaling.md", "processes", ["default network, batches of 128", "training images/s", "gain"], rows)
+    fill(DOCS / "scaling.md", "processes", [f"default network, batches of {BATCH}", "training images/s", "gain"], rows)
+
+
+@functools.cache
+def contender(library: str, precision: str, batch: int) -> dict[str, Any]:
+    """A library in this process: how many parameters, a training step, and sampling, of a batch each."""
+    if library == "ours":
+        work = Work("unet", precision, (1, 28, 28), batch, device="cpu")
+        sample = partial(dae_sampler.sample, work.state.average, batch, sampler="dpm", steps=EVALUATIONS)
+        return {"parameters": work.parameters, "training": work.train, "sampling": sample}
+    from peers import PEERS
+
+    model = PEERS[library]()
+    optimizer = torch.optim.AdamW(model.parameters(), model.rate)
+    lowered = partial(torch.autocast, "cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+    def train() -> None:
+        with lowered():
+            model(torch.rand(batch, 1, 28, 28)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    @torch.no_grad()  # torch's FLOP counter fails under inference_mode with autocast
+    def sample() -> None:
+        with lowered():
+            model.sample(batch, EVALUATIONS)
+
+    return {"parameters": sum(p.numel() for p in model.parameters()), "training": train, "sampling": sample}
+
+
+def perform(key: Key, what: str) -> None:
+    """Have a library train or sample."""
+    contender(*key)[what]()
+
+
+def operations(key: Key, what: str) -> int:
+    """Floating-point operations of that."""
+    return flops(contender(*key)[what])
+
+
+def parameters(key: Key) -> int:
+    """How many a library's network has."""
+    return contender(*key)["parameters"]
 
 
 @app.command()
-def peers(seconds: Seconds = 20) -> None:
-    """Training steps and network evaluations of other libraries and ours on the CPU, in turn, in batches of 128."""
+def peers(batch: Annotated[int, typer.Option(help="Images at once.")] = BATCH, seconds: Seconds = 20) -> None:
+    """Training steps and samplings of other libraries and ours on the CPU, each in a process of its own, in turn."""
     from peers import PEERS
 
-    precision = pick_precision("auto", pick_device("cpu"))
-    training, sampling, sizes = {}, {}, {}
-    for kind in dict.fromkeys([precision, "float32"]):
-        work = Work("unet", kind, (1, 28, 28), 128, device="cpu")
-        sizes["ours", kind] = work.parameters
-        training["ours", kind] = (work.train, 128)
-        draw = partial(dae_sampler.sample, work.state.average, 128, sampler="dpm", steps=2)
-        sampling["ours", kind] = (draw, 256)
-        for name, make in PEERS.items():
-            model = make()
-            sizes[name, kind] = sum(p.numel() for p in model.parameters())
-            optimizer = torch.optim.AdamW(model.parameters(), model.rate)
+    kinds = dict.fromkeys([pick_precision("auto", pick_device("cpu")), "float32"])
+    pools = {
+        (name, kind, batch): ProcessPoolExecutor(1, get_context("spawn")) for kind in kinds for name in ("ours", *PEERS)
+    }
 
-            def train(
-                model: torch.nn.Module = model, optimizer: torch.optim.Optimizer = optimizer, kind: str = kind
-            ) -> None:
-                with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16"):
-                    model(torch.rand(128, 1, 28, 28)).backward()
-                optimizer.step()
-                optimizer.zero_grad()
+    def ask(key: Key, function: Callable, *arguments: str) -> Any:
+        return pools[key].submit(function, key, *arguments).result()
 
-            @torch.no_grad()  # torch's FLOP counter fails under inference_mode with autocast
-            def sample(model: torch.nn.Module = model, kind: str = kind) -> None:
-                with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16"):
-                    model.sample(128, 2)
-
-            training[name, kind], sampling[name, kind] = (train, 128), (sample, 256)
-    rows = [[name, f"{size / 1e6:.2f} M", kind] for (name, kind), size in sizes.items()]
-    for calls in (training, sampling):
-        spent = seconds_per_call({key: call for key, (call, _) in calls.items()}, seconds)
-        for row, (key, (call, images)) in zip(rows, calls.items(), strict=True):
-            row += [f"{images / spent[key]:.0f}", f"{flops(call) / spent[key] / 1e9:.0f}"]
+    rows = [[key[0], f"{ask(key, parameters) / 1e6:.2f} M", key[1]] for key in pools]
+    for what, images in {"training": batch, "sampling": batch * EVALUATIONS}.items():
+        spent = seconds_per_call({key: partial(ask, key, perform, what) for key in pools}, seconds)
+        for row, key in zip(rows, pools, strict=True):
+            row += [f"{images / spent[key]:.0f}", f"{ask(key, operations, what) / spent[key] / 1e9:.0f}"]
     header = ["library", "parameters", "precision", "training images/s", "GFLOP/s", "evaluations/s", "GFLOP/s"]
     fill(PAGE, "peers", header, rows)
 

@@ -33,7 +33,7 @@ DRAWS = 1 << 18
 VALUES = 1 << 26
 SMALL = (0.1, 0.05, 0.02, 0.01, 0.005)
 """Levels at which the smoothed density is compared with the density itself."""
-BATCH = 1024
+BATCH, RATE = 1024, 2e-3
 
 
 class Agreement(NamedTuple):
@@ -189,7 +189,7 @@ def verify(
     low, high = 0.7 * min(sigmas), 1.25 * max(sigmas)  # a margin, and most of the training at low sigma, the hardest
     width = math.log(high / low) / 4
     corruption = f"gaussian({low!r}..{high!r}, lognormal({math.log(low) + width!r}, {width!r}))"
-    recipe = Recipe(steps=steps, batch=BATCH, every=steps, seed=seed)
+    recipe = Recipe(steps=steps, batch=BATCH, lr=RATE, every=steps, seed=seed)
     models = {}
     for loss in ("bce", "mse"):
         torch.manual_seed(seed)
