@@ -39,7 +39,7 @@ from dae_sampler.training import Recipe, TrainingState
 
 PAGE = DOCS / "performance.md"
 ROUNDS = 5
-BATCH = Recipe().batch
+BATCH = Recipe.batch
 SIDE = 2048
 """Of the square matrices whose product gives the peak."""
 PRODUCT = 2 * SIDE**3
