@@ -33,6 +33,10 @@ def joined(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield
         return
+    # DistributedDataParallel imports this. While there is a group, its functions would keep that group beyond its end,
+    # and gloo's threads with it, of which one may abort the process as Python ends.
+    import torch.distributed.nn
+
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, number, size = next(dist.rendezvous("env://"))

@@ -83,3 +83,22 @@ def test_a_lost_process_is_started_again_and_the_run_goes_on(tmp_path):
 def test_a_batch_that_does_not_split_is_refused(tmp_path):
     text = run("train", "digits", "--batch", 5, "--steps", 1, "--out", "m", cwd=tmp_path, processes=2, code=2)
     assert "does not split over 2 processes" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads by Linux's /proc")
+def test_no_thread_of_the_group_is_left_after_it(tmp_path):
+    (tmp_path / "script.py").write_text(
+        """
+import os, torch
+from dae_sampler.processes import joined
+with joined(torch.device("cpu")):
+    layer = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+    layer(torch.ones(1, 2)).sum().backward()
+    del layer
+os.write(1, f"{len(os.listdir('/proc/self/task'))} ".encode())
+"""
+    )
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "script.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(run, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=240)
+    assert done.stdout.split() == ["1", "1"], done.stderr
