@@ -1,7 +1,7 @@
 """The tables of docs/quality.md.
 
     python benchmarks/quality.py samplers --data-root DATA     # the model that ships, by sampler: 20 minutes
-    python benchmarks/quality.py networks --data-root DATA     # networks and batches in equal time: 15 minutes
+    python benchmarks/quality.py networks --data-root DATA     # networks and batches in equal time: 25 minutes
     python benchmarks/quality.py search --data-root DATA       # and what else does, for one of them: 46 minutes
     python benchmarks/quality.py longer --data-root DATA       # and of that, in more time
     python benchmarks/quality.py small --data-root DATA --photos FOLDER     # augmentation of small data sets
@@ -11,6 +11,7 @@ The table of other libraries and losses is made by benchmarks/peers.py.
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,10 +56,21 @@ def group_norm(dae: DenoisingAutoencoder) -> None:
             block.norm = nn.GroupNorm(8, block.conv1.in_channels)
 
 
-SMALLER = {"batch": 128, "lr": 2e-3}
+class HalfCosine(Recipe):
+    """The learning rate falls by half a cosine."""
+
+    def rate(self, step: int) -> float:
+        rate = super().rate(step)
+        rising = step < min(self.warmup, self.steps // 10)
+        return rate if rising else self.lr * (1 - math.cos(math.pi * rate / self.lr)) / 2
+
+
+SMALL, SMALLER = {"batch": 256, "lr": 2.8e-3}, {"batch": 128, "lr": 2e-3}
 WIDE = {"net": "unet(64, 128)"} | SMALLER
 """What the cases further down have in common."""
-NETWORKS = tuple(case | seed for case in ({}, SMALLER, WIDE) for seed in ({}, {"seed": 1}))
+NETWORKS = tuple(
+    case | seed for case in ({}, {"recipe": HalfCosine}, SMALL, SMALLER, WIDE) for seed in ({}, {"seed": 1})
+)
 CASES = (
     {},
     {"seed": 1},
@@ -82,6 +94,8 @@ CASES = (
     {"power": 0.5},
 )
 """Options of `dae-sampler train mnist` that differ from the defaults, or changes that no option makes."""
+NOT_OPTIONS = ("power", "change", "recipe")
+"""Of those, what no option makes."""
 FINALISTS = ({}, {"seed": 1}, {"power": 0.5}, {"power": 0.5, "seed": 1}, {"net": "unet(48, 96)"})
 """Those of CASES that stood out."""
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
@@ -147,17 +161,17 @@ def compare(judge: Judge, cases: tuple[dict[str, Any], ...], minutes: float, eva
 
 def attempt(case: dict[str, Any], shape: tuple[int, int, int] = SHAPE) -> tuple[DenoisingAutoencoder, Recipe, str]:
     """The model and the recipe of a case, and its words."""
-    options = {"net": "unet", "corruption": DEFAULT_CORRUPTION, "power": 0, "change": None} | case
-    net, corruption, power, change = (options.pop(key) for key in ("net", "corruption", "power", "change"))
-    recipe = Recipe(**options)
+    options = {"net": "unet", "corruption": DEFAULT_CORRUPTION, "power": 0, "change": None, "recipe": Recipe} | case
+    net, corruption, power, change, kind = (options.pop(key) for key in ("net", "corruption", *NOT_OPTIONS))
+    recipe = kind(**options)
     torch.manual_seed(recipe.seed)
     dae = weighted(DenoisingAutoencoder, power)(net, corruption, shape)
     dae.precision = pick_precision("auto", pick_device("cpu"))
-    given = " ".join(f"--{key.replace('_', '-')} {case[key]!r}" for key in case if key not in ("power", "change"))
+    given = " ".join(f"--{key.replace('_', '-')} {case[key]!r}" for key in case if key not in NOT_OPTIONS)
     words = [f"`{given}`"] * bool(given) + [f"loss times σ^-{power:g}"] * (power > 0)
+    words += [what.__doc__.rstrip(".") for what in (change, case.get("recipe")) if what]
     if change:
         change(dae)
-        words.append(change.__doc__.rstrip("."))
     return dae, recipe, ", ".join(words) or "the defaults"
 
 

@@ -304,22 +304,26 @@ def parameters(key: Key) -> int:
 
 
 @app.command()
-def peers(batch: Annotated[int, typer.Option(help="Images at once.")] = BATCH, seconds: Seconds = 20) -> None:
+def peers(
+    theirs: Annotated[int, typer.Option(help="Images at once of the others; 128 is azula's fastest.")] = 128,
+    seconds: Seconds = 20,
+) -> None:
     """Training steps and samplings of other libraries and ours on the CPU, each in a process of its own, in turn."""
     from peers import PEERS
 
     kinds = dict.fromkeys([pick_precision("auto", pick_device("cpu")), "float32"])
-    pools = {
-        (name, kind, batch): ProcessPoolExecutor(1, get_context("spawn")) for kind in kinds for name in ("ours", *PEERS)
-    }
+    batches = {"ours": BATCH} | dict.fromkeys(PEERS, theirs)
+    keys = [(name, kind, batch) for kind in kinds for name, batch in batches.items()]
+    pools = {key: ProcessPoolExecutor(1, get_context("spawn")) for key in keys}
 
     def ask(key: Key, function: Callable, *arguments: str) -> Any:
         return pools[key].submit(function, key, *arguments).result()
 
     rows = [[key[0], f"{ask(key, parameters) / 1e6:.2f} M", key[1]] for key in pools]
-    for what, images in {"training": batch, "sampling": batch * EVALUATIONS}.items():
+    for what, evaluations in {"training": 1, "sampling": EVALUATIONS}.items():
         spent = seconds_per_call({key: partial(ask, key, perform, what) for key in pools}, seconds)
         for row, key in zip(rows, pools, strict=True):
+            images = key[2] * evaluations
             row += [f"{images / spent[key]:.0f}", f"{ask(key, operations, what) / spent[key] / 1e9:.0f}"]
     header = ["library", "parameters", "precision", "training images/s", "GFLOP/s", "evaluations/s", "GFLOP/s"]
     fill(PAGE, "peers", header, rows)

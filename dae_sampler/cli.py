@@ -127,13 +127,13 @@ def train(
         str, typer.Option(help="dense, conv or unet, with arguments: 'dense(128, 64, 28, 64, 128)'.")
     ] = "unet",
     loss: Annotated[str, typer.Option(help="bce, mse or mae.")] = "bce",
-    steps: Annotated[int | None, typer.Option(min=1, max=10**9, help="Training steps; default: 3000.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=10**9, help="Training steps; default: 2000.")] = None,
     epochs: Annotated[
         float | None, typer.Option(min=0.001, max=1e6, help="Passes over the data, instead of --steps.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=65536, help="Images per step.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, max=65536, help="Images per step.")] = 384,
     optimizer: Annotated[str, typer.Option(help="muon (with AdamW for vectors) or adamw.")] = "muon",
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2.8e-3,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3.4e-3,
     weight_decay: Annotated[float, typer.Option(help="Decoupled weight decay.")] = 0.01,
     ema: Annotated[float, typer.Option(help="Power of the weight average: step t counts like t^ema.")] = 16.0,
     every: Annotated[int, typer.Option(min=1, help="Steps between validations, sample grids and saves.")] = 500,

@@ -108,6 +108,7 @@ def test_learning_rate_warms_up_and_falls_to_nothing():
     assert rates[0] == pytest.approx(0.005)
     assert max(rates) == pytest.approx(0.5)
     assert rates.index(max(rates)) in (99, 100)
+    assert rates[550] == pytest.approx(0.25)
     assert rates[-1] == pytest.approx(0, abs=1e-12)
 
 
