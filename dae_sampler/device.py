@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 
 import torch
@@ -47,8 +48,18 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def _cpu_multiplies_bfloat16() -> bool:
-    # Emulated bfloat16 is slower than float32, so only AMX or AVX-512 BF16 will do; torch has no public test for it.
-    return any(getattr(torch.cpu, f"_is_{unit}_supported", bool)() for unit in ("amx_tile", "avx512_bf16"))
+    # Emulated bfloat16 is slower than float32, so only AMX or AVX-512 BF16 will do.
+    return _cpu_has("amx_tile") or _cpu_has("avx512_bf16")
+
+
+def multiplies_tiles(device: torch.device) -> bool:
+    """Whether it is a CPU with AMX."""
+    return device.type == "cpu" and _cpu_has("amx_tile")
+
+
+@functools.cache
+def _cpu_has(unit: str) -> bool:
+    return getattr(torch.cpu, f"_is_{unit}_supported", bool)()  # torch has no public test for it
 
 
 def keep_freed_memory() -> None:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from dae_sampler import nets
 from dae_sampler.errors import InputError
-from dae_sampler.nets.layers import Downsample, Upsample
+from dae_sampler.nets.layers import Downsample, ShortRows, Upsample
 
 TEXTS = [
     "dense(32, 8, 32)",
@@ -70,6 +70,18 @@ def test_downsampling_is_the_convolution_of_stride_two(height, width):
     down, x = Downsample(6, 5), torch.randn(2, 6, height, width)
     even = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
     torch.testing.assert_close(down(x), F.conv2d(even, down.weight, down.bias, stride=2))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (7, 7), (3, 8), (1, 1)])
+def test_short_rows_have_the_gradients_of_the_convolution(height, width):
+    torch.manual_seed(0)
+    shapes = (32, 6, height, width), (5, 6, 3, 3), (5,)
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    y = F.conv2d(*inputs, padding=1)
+    torch.testing.assert_close(ShortRows.apply(*inputs), y)
+    weights = torch.randn_like(y)
+    expected = torch.autograd.grad(y, inputs, weights)
+    torch.testing.assert_close(torch.autograd.grad(ShortRows.apply(*inputs), inputs, weights), expected)
 
 
 def test_dense_has_the_widths_given():
