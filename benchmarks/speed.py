@@ -35,6 +35,7 @@ from dae_sampler.decoding import mapped
 from dae_sampler.device import pick_device, pick_precision
 from dae_sampler.images import save_picture, to_picture
 from dae_sampler.runs import Run
+from dae_sampler.sampling import batch_size
 from dae_sampler.training import Recipe, TrainingState
 
 PAGE = DOCS / "performance.md"
@@ -46,6 +47,8 @@ PRODUCT = 2 * SIDE**3
 """Its floating-point operations."""
 EVALUATIONS = 8
 """Of the network for each image sampled beside other libraries."""
+WORK = {"training": 1, "sampling": EVALUATIONS}
+"""What libraries are timed in, and how often the network sees an image."""
 Key = tuple[str, str, int]
 """A library, its precision and its batch."""
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
@@ -263,11 +266,13 @@ def processes(data_root: DataRoot, steps: int = 200) -> None:
 
 @functools.cache
 def contender(library: str, precision: str, batch: int) -> dict[str, Any]:
-    """A library in this process: how many parameters, a training step, and sampling, of a batch each."""
+    """A library in this process: how many parameters and images a call, a training step, and sampling."""
     if library == "ours":
         work = Work("unet", precision, (1, 28, 28), batch, device="cpu")
-        sample = partial(dae_sampler.sample, work.state.average, batch, sampler="dpm", steps=EVALUATIONS)
-        return {"parameters": work.parameters, "training": work.train, "sampling": sample}
+        drawn = 2 * batch_size((1, 28, 28))  # whole batches of its own
+        sample = partial(dae_sampler.sample, work.state.average, drawn, sampler="dpm", steps=EVALUATIONS)
+        sizes = {"parameters": work.parameters, "images": {"training": batch, "sampling": drawn}}
+        return sizes | {"training": work.train, "sampling": sample}
     from peers import PEERS
 
     model = PEERS[library]()
@@ -285,7 +290,8 @@ def contender(library: str, precision: str, batch: int) -> dict[str, Any]:
         with lowered():
             model.sample(batch, EVALUATIONS)
 
-    return {"parameters": sum(p.numel() for p in model.parameters()), "training": train, "sampling": sample}
+    sizes = {"parameters": sum(p.numel() for p in model.parameters()), "images": dict.fromkeys(WORK, batch)}
+    return sizes | {"training": train, "sampling": sample}
 
 
 def perform(key: Key, what: str) -> None:
@@ -301,6 +307,11 @@ def operations(key: Key, what: str) -> int:
 def parameters(key: Key) -> int:
     """How many a library's network has."""
     return contender(*key)["parameters"]
+
+
+def evaluations(key: Key, what: str) -> int:
+    """Of the network, or training steps, times the images of a call."""
+    return contender(*key)["images"][what] * WORK[what]
 
 
 @app.command()
@@ -320,11 +331,13 @@ def peers(
         return pools[key].submit(function, key, *arguments).result()
 
     rows = [[key[0], f"{ask(key, parameters) / 1e6:.2f} M", key[1]] for key in pools]
-    for what, evaluations in {"training": 1, "sampling": EVALUATIONS}.items():
+    for what in WORK:
         spent = seconds_per_call({key: partial(ask, key, perform, what) for key in pools}, seconds)
         for row, key in zip(rows, pools, strict=True):
-            images = key[2] * evaluations
-            row += [f"{images / spent[key]:.0f}", f"{ask(key, operations, what) / spent[key] / 1e9:.0f}"]
+            row += [
+                f"{ask(key, evaluations, what) / spent[key]:.0f}",
+                f"{ask(key, operations, what) / spent[key] / 1e9:.0f}",
+            ]
     header = ["library", "parameters", "precision", "training images/s", "GFLOP/s", "evaluations/s", "GFLOP/s"]
     fill(PAGE, "peers", header, rows)
 
