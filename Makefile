@@ -61,6 +61,7 @@ peers:
 	before() { run "$$@" --net "unet(64, 128)" --batch 128 --lr 0.002; }; \
 	for minutes in 0.5 1 2 5 10; do run ours --minutes $$minutes; before ours --minutes $$minutes; done; \
 	run ours --minutes 2 --seed 1; \
+	for seed in 0 1; do run ours --net "unet(64, 128, 256)" --seed $$seed; done; \
 	for seed in 0 1; do run mse --power 1 --minutes 2 --density "lognormal(0.6, 1.2)" --seed $$seed; \
 		for density in -1.2 -0.5 0 0.6 1; do for loss in "ours" "mse" "mse --power 1" "edm"; do \
 			before $$loss --minutes 2 --density "lognormal($$density, 1.2)" --seed $$seed; done; done; done; \

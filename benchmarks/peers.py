@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,7 +31,6 @@ import torch
 import typer
 from judge import Judge
 from page import DOCS, fill
-from speed import peak
 from torch import Tensor, nn
 
 from dae_sampler import DenoisingAutoencoder, Recipe, sampling
@@ -163,7 +163,9 @@ def weighted(kind: type[DenoisingAutoencoder], power: float) -> type[DenoisingAu
 
 
 PEERS = {"lucidrains": Lucidrains, "azula": Azula, "diffusers": Diffusers}
-MEANS = ("parameters", "peak", "images", "took", "evaluated at 50", "distance at 50")
+MEANS = ("parameters", "images", "took", "evaluated at 50", "distance at 50")
+KEYS = ("processor", "minutes", "name", "net", "levels", "precision")
+"""What tells one method from another; the rest are its seeds."""
 DEFAULT = ("ours", f"`unet`, batches of {Recipe.batch}", "`lognormal(-0.5, 1.2)`", "bfloat16")
 OURS = {"ours": (DenoisingAutoencoder, "bce"), "mse": (DenoisingAutoencoder, "mse"), "edm": (Preconditioned, "mse")}
 
@@ -244,6 +246,7 @@ def run(
     lr: Annotated[float, typer.Option(help="Peak learning rate of ours.")] = Recipe.lr,
     density: Annotated[str, typer.Option(help="Of the levels of ours.")] = "lognormal(-0.5, 1.2)",
     power: Annotated[float, typer.Option(help="p of the weight σ^-p of a level's loss, of ours.")] = 0,
+    processor: Annotated[str, typer.Option(help="Its name in the table: times compare on one.")] = platform.machine(),
 ) -> None:
     """Train one for so many minutes, sample, judge."""
     judge = Judge(data_root)
@@ -262,7 +265,7 @@ def run(
         "net": f"`{net}`, batches of {batch}" if name in OURS else "",
         "levels": f"`{density}`" + f", times σ^-{power:g}" * (power > 0) if name in OURS else "",
         "precision": precision,
-        "peak": peak(),
+        "processor": processor,
         "minutes": minutes,
         "seed": seed,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -282,35 +285,34 @@ def run(
 
 @app.command()
 def table() -> None:
-    """Fill docs/quality.md: a row for each method, by time and distance, those of its seeds side by side."""
+    """Fill docs/quality.md: a row for each method, by processor, time and distance, its seeds side by side."""
     groups = defaultdict(dict)
     for line in RESULTS.read_text().splitlines():
         found = json.loads(line)
-        groups[tuple(found[key] for key in ("name", "net", "levels", "precision", "minutes"))][found["seed"]] = found
+        groups[tuple(found[key] for key in KEYS)][found["seed"]] = found
     figures = {
         key: {name: mean(found[name] for found in seeds.values()) for name in MEANS} for key, seeds in groups.items()
     }
-    runs = sorted((f["took"], f["distance at 50"]) for key, f in figures.items() if key[:4] == DEFAULT)
-    curve = [(took, best) for i, (took, best) in enumerate(runs) if all(best < before for _, before in runs[:i])]
+    curves = {processor: curve(figures, processor) for processor, *_ in groups}
     rows = []
-    for key in sorted(groups, key=lambda key: (key[-1], figures[key]["distance at 50"])):
-        (name, net, levels, precision, _), f = key, figures[key]
+    for key in sorted(groups, key=lambda key: (*key[:2], figures[key]["distance at 50"])):
+        (processor, _, name, net, levels, precision), f = key, figures[key]
         seeds = groups[key].values()
         distances = (" / ".join(f"{found[f'distance at {e}']:.0f}" for found in seeds) for e in EVALUATIONS)
         rows.append(
             [
+                processor,
                 f"{name} {f'{net}, {levels}' if net else ''}".strip(),
                 f"{f['parameters'] / 1e6:.2f} M",
                 precision,
-                f"{f['peak'] / 1e12:.2f}",
                 f"{f['took']:.1f}",
                 *distances,
-                time_to(f["distance at 50"], curve),
+                time_to(f["distance at 50"], curves[processor]),
                 f"{f['images'] / f['took'] / 60:.0f}",
                 f"{f['evaluated at 50']:.0f}",
             ]
         )
-    header = ["method", "parameters", "precision", "peak, TFLOP/s", "minutes"]
+    header = ["processor", "method", "parameters", "precision", "minutes"]
     header += [
         *(f"distance, {e} evaluations" for e in EVALUATIONS),
         "minutes of ours",
@@ -320,8 +322,18 @@ def table() -> None:
     fill(DOCS / "quality.md", "peers", header, rows)
 
 
+def curve(figures: dict[tuple, dict[str, float]], processor: str) -> list[tuple[float, float]]:
+    """Minutes of training of the defaults on a processor, each with its distance, lower than any before."""
+    runs = sorted(
+        (f["took"], f["distance at 50"]) for key, f in figures.items() if (key[0], *key[2:]) == (processor, *DEFAULT)
+    )
+    return [(took, best) for i, (took, best) in enumerate(runs) if all(best < before for _, before in runs[:i])]
+
+
 def time_to(distance: float, curve: list[tuple[float, float]]) -> str:
     """Minutes of training after which the distance has been reached, between measured ones by a power law."""
+    if not curve:
+        return ""
     minutes, distances = np.log(curve).T
     if not distances[-1] <= math.log(distance) <= distances[0]:
         return f"< {curve[0][0]:.1f}" if math.log(distance) > distances[0] else f"> {curve[-1][0]:.1f}"

@@ -114,11 +114,6 @@ def product(precision: str) -> Callable[[], Tensor]:
     return lambda: a @ b
 
 
-def peak(seconds: float = 2) -> float:
-    """Floating-point operations of matrix products a second, in the precision that the command line takes here."""
-    return PRODUCT / seconds_per_call({"product": product(default_precision())}, seconds)["product"]
-
-
 def default_precision() -> str:
     """What the command line takes here."""
     return pick_precision("auto", pick_device())
@@ -147,7 +142,7 @@ def growth(seconds: Seconds = 5) -> None:
     small = (1, 28, 28)
     cases = [("batch", b, ("unet", small, b, 1000)) for b in (32, 64, 128, 256, 512)]
     cases += [("image size", s, ("unet", (3, s, s), 32, 1000)) for s in (28, 32, 64, 128)]
-    cases += [("width", w, (f"unet({w}, {2 * w}, {4 * w})", small, BATCH, 1000)) for w in (16, 32, 48, 64)]
+    cases += [("width", w, (f"unet({w}, {2 * w}, {4 * w})", small, BATCH, 1000)) for w in (16, 32, 64, 96, 128)]
     cases += [("images", n, ("unet", small, BATCH, n)) for n in (10_000, 100_000, 1_000_000)]
     rows = []
     for what, value, (net, shape, batch, n) in cases:
