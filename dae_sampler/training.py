@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import checkpoint, processes
 from .dae import DenoisingAutoencoder
+from .decoding import take
 from .device import keep_freed_memory
 from .errors import InputError, unknown
 from .images import AUGMENT, BINARISE, augment, binarise, to_float
@@ -180,7 +181,7 @@ def fit(
         last, checked = state.step == recipe.steps, None
         stop = should_stop is not None and processes.agreed(should_stop())
         if state.step % recipe.every == 0 or last:
-            checked = state.validate(images[held_out])
+            checked = state.validate(take(images, held_out))
             row = state.metrics(checked)
             if writer:
                 writer.add_metrics(row)
@@ -254,7 +255,7 @@ class TrainingState:
         recipe, dae = self.recipe, self.dae
         mine = processes.share(recipe.batch)
         batch = rows[batch_indices(recipe.seed, self.step, recipe.batch, len(rows))][mine.start : mine.stop]
-        x = to_float(images[batch].to(dae.device))
+        x = to_float(take(images, batch).to(dae.device))
         noise = StepNoise(recipe.seed, self.step, dae.device, processes.rank(), processes.world())
         strata = torch.arange(mine.start, mine.stop, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)

@@ -135,6 +135,15 @@ def test_a_mapped_grey_folder_stays_grey(tmp_path, mapped):
     assert data.load(tmp_path, root=tmp_path / "cache").images.shape == (1, 1, 8, 8)
 
 
+@pytest.mark.parametrize("channels", [3, 1])
+def test_rows_of_a_mapped_file_are_those_of_the_array(tmp_path, mapped, channels):
+    array = np.random.default_rng(0).integers(256, size=(50, 3, 40, 41), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", array)
+    images = torch.from_numpy(decoding.mapped(tmp_path / "images.npy")[5:])[:, :channels]
+    rows = torch.tensor([44, 0, 7, 7, 30])
+    assert np.array_equal(decoding.take(images, rows), array[5:, :channels][rows])
+
+
 def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
