@@ -48,7 +48,7 @@ def test_level_takes_every_usual_form():
     x = torch.rand(3, 1, 4, 4)
     forms = [0.5, torch.tensor(0.5), torch.full((3,), 0.5), torch.full((3, 1, 1, 1), 0.5)]
     for form in forms:
-        assert torch.equal(dae(x, form), dae(x, 0.5))
+        torch.testing.assert_close(dae(x, form), dae(x, 0.5))
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -76,7 +76,7 @@ def test_a_lost_process_is_started_again_and_the_run_goes_on(tmp_path):
     assert process.returncode == 0, text
     assert text.count("resuming") == 1, text
     run(*TRAIN, "--steps", 120, "--out", "whole", cwd=tmp_path)
-    np.testing.assert_allclose(losses(tmp_path / "runs" / "digits"), losses(tmp_path / "whole"), rtol=1e-2)
+    np.testing.assert_allclose(losses(tmp_path / "runs" / "digits"), losses(tmp_path / "whole"), rtol=2e-2)
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
