@@ -141,8 +141,8 @@ def embed(features: Features, images: Tensor, batch: int = 500) -> Tensor:
 
 def nearest(features: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     """Distance of each point (N, features) to the nearest ``among`` others (M, features), and its index: (N,) each."""
-    found = [torch.cdist(some, among).min(1) for some in features.split(1000)]
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    index = torch.cat([torch.cdist(some, among).argmin(1) for some in features.split(1000)])
+    return torch.linalg.vector_norm(features - among[index], dim=1), index  # cdist rounds what is close by its size
 
 
 class Scores(NamedTuple):

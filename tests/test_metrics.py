@@ -77,9 +77,9 @@ def test_evaluate_for_machines(command, data_root):
 
 def test_nearest_finds_the_nearest():
     among = normal(300)
-    distance, index = nearest(among[[7, 3]] + 0.01, among)
+    distance, index = nearest(among[[7, 3]] + 0.001, among)
     assert index.tolist() == [7, 3]
-    torch.testing.assert_close(distance, torch.full((2,), 0.02), atol=1e-4, rtol=0)
+    torch.testing.assert_close(distance, torch.full((2,), 0.002), atol=1e-4, rtol=0)
 
 
 def test_evaluate_shows_a_model_that_copies(monkeypatch):

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 
 from dae_sampler import nets
 from dae_sampler.errors import InputError
-from dae_sampler.nets.layers import Downsample, ShortRows, Upsample
+from dae_sampler.nets import layers
+from dae_sampler.nets.layers import Convolution, Downsample, ShortRows, Upsample
 
 TEXTS = [
     "dense(32, 8, 32)",
@@ -82,6 +83,20 @@ def test_short_rows_have_the_gradients_of_the_convolution(height, width):
     weights = torch.randn_like(y)
     expected = torch.autograd.grad(y, inputs, weights)
     torch.testing.assert_close(torch.autograd.grad(ShortRows.apply(*inputs), inputs, weights), expected)
+
+
+@pytest.mark.parametrize("batch", [32, 20])
+def test_with_amx_or_without_a_convolution_has_the_same_gradients(monkeypatch, batch):
+    torch.manual_seed(0)
+    convolution, x = Convolution(8), torch.randn(batch, 8, 4, 4)
+
+    def gradients(amx):
+        monkeypatch.setattr(layers, "multiplies_tiles", lambda device: amx)
+        with torch.autocast("cpu", torch.bfloat16):
+            return torch.autograd.grad(convolution(x).square().sum(), convolution.parameters())
+
+    for short, usual in zip(gradients(True), gradients(False), strict=True):
+        assert (short - usual).norm() < 0.01 * usual.norm()
 
 
 def test_dense_has_the_widths_given():

@@ -66,7 +66,8 @@ def test_two_processes_sample_the_images_of_one(alone, tmp_path):
 
 
 def test_a_lost_process_is_started_again_and_the_run_goes_on(tmp_path):
-    process = start(*TRAIN, "--steps", 120, cwd=tmp_path, processes=2, restarts=1)
+    train = [*TRAIN, "--steps", 120, "--optimizer", "adamw"]  # Muon's bfloat16 amplifies rounding to a percent by then
+    process = start(*train, cwd=tmp_path, processes=2, restarts=1)
     deadline = time.monotonic() + 120
     while not (tmp_path / "runs" / "digits" / "state.safetensors").is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -75,8 +76,8 @@ def test_a_lost_process_is_started_again_and_the_run_goes_on(tmp_path):
     text, _ = process.communicate(timeout=240)
     assert process.returncode == 0, text
     assert text.count("resuming") == 1, text
-    run(*TRAIN, "--steps", 120, "--out", "whole", cwd=tmp_path)
-    np.testing.assert_allclose(losses(tmp_path / "runs" / "digits"), losses(tmp_path / "whole"), rtol=2e-2)
+    run(*train, "--out", "whole", cwd=tmp_path)
+    np.testing.assert_allclose(losses(tmp_path / "runs" / "digits"), losses(tmp_path / "whole"), rtol=1e-4)
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 

@@ -69,7 +69,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Convolution(nn.Conv2d):
-    """3x3, of (B,C,H,W), keeping all four."""
+    """A 3x3 convolution (padding 1): (B,C,H,W) -> (B,C,H,W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
@@ -84,7 +84,7 @@ class ShortRows(torch.autograd.Function):
     """A 3x3 convolution (padding 1) whose weights' gradient takes images side by side, a column of zeros after each.
 
     The gradient is the same. oneDNN sums it over tiles of 32 pixels of a row (AMX), which the row of one small image
-    leaves mostly empty. Over strips of images it takes a third of the time at 4x4 pixels, three fifths at 7x7.
+    leaves mostly empty; how much faster it is over strips of images is in docs/performance.md.
     """
 
     IMAGES, LONGEST = 16, 8
