@@ -4,6 +4,7 @@
     python benchmarks/quality.py networks --data-root DATA     # networks and batches in equal time: 25 minutes
     python benchmarks/quality.py search --data-root DATA       # and what else does, for one of them: 46 minutes
     python benchmarks/quality.py longer --data-root DATA       # and of that, in more time
+    python benchmarks/quality.py widths --data-root DATA       # wider networks in as much: an hour
     python benchmarks/quality.py small --data-root DATA --photos FOLDER     # augmentation of small data sets
 
 The table of other libraries and losses is made by benchmarks/peers.py.
@@ -98,6 +99,7 @@ NOT_OPTIONS = ("power", "change", "recipe")
 """Of those, what no option makes."""
 FINALISTS = ({}, {"seed": 1}, {"power": 0.5}, {"power": 0.5, "seed": 1}, {"net": "unet(48, 96)"})
 """Those of CASES that stood out."""
+WIDTHS = ({}, *({"net": f"unet({widths})"} for widths in ("32, 128, 256", "64, 128, 256", "32, 192, 256")))
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
 app = typer.Typer(add_completion=False)
 
@@ -141,8 +143,16 @@ def longer(data_root: DataRoot) -> None:
     compare(Judge(data_root), tuple(WIDE | case for case in FINALISTS), 10, 50, "longer")
 
 
-def compare(judge: Judge, cases: tuple[dict[str, Any], ...], minutes: float, evaluations: int, table: str) -> None:
-    """Trainings of equal time that differ in one thing: held-out excess, and distance of 2,000 samples."""
+@app.command()
+def widths(data_root: DataRoot) -> None:
+    """The default network and wider ones, ten minutes each."""
+    compare(Judge(data_root), WIDTHS, 10, 50, "widths", 10_000)
+
+
+def compare(
+    judge: Judge, cases: tuple[dict[str, Any], ...], minutes: float, evaluations: int, table: str, samples: int = 2000
+) -> None:
+    """Trainings of equal time that differ in one thing: held-out excess, and distance of samples."""
     began, rows = time.monotonic(), []
     held_out = torch.arange(len(judge.train)) % 30 == 0
     for case in cases:
@@ -150,7 +160,7 @@ def compare(judge: Judge, cases: tuple[dict[str, Any], ...], minutes: float, eva
         dae, seen, seconds = train_ours(dae, judge.train[~held_out], recipe, 60 * minutes)
         dae.__class__, dae.corruption = DenoisingAutoencoder, parse(DEFAULT_CORRUPTION)  # to compare by one measure
         checked = validate(dae, judge.train[held_out])
-        distance = judge.frechet(sampling.sample(dae, 2000, sampler="dpm(eta=1)", steps=evaluations))
+        distance = judge.frechet(sampling.sample(dae, samples, sampler="dpm(eta=1)", steps=evaluations))
         low, excess = checked.by_level[0]
         figures = [f"{checked.excess:.4f}", f"{excess:.4f}", f"{distance:.0f}"]
         rows.append([shown, f"{seconds / 60:.1f}", f"{seen / seconds:.0f}", *figures])

@@ -112,8 +112,8 @@ class ShortRows(torch.autograd.Function):
         """(B,C,H,W) -> (B/16,C,H,16(W+1))."""
         images = x.permute(0, 2, 3, 1).unflatten(0, (-1, ShortRows.IMAGES)).transpose(1, 2)
         n, height, k, width, channels = images.shape
-        strips = x.new_zeros(n, height, k, width + 1, channels)
-        strips[:, :, :, :width] = images
+        strips = x.new_empty(n, height, k, width + 1, channels)
+        strips[..., :width, :], strips[..., width, :] = images, 0
         return strips.flatten(2, 3).permute(0, 3, 1, 2)
 
 
