@@ -4,7 +4,7 @@
     python benchmarks/quality.py networks --data-root DATA     # networks and batches in equal time: 25 minutes
     python benchmarks/quality.py search --data-root DATA       # and what else does, for one of them: 46 minutes
     python benchmarks/quality.py longer --data-root DATA       # and of that, in more time
-    python benchmarks/quality.py widths --data-root DATA       # wider networks in as much: an hour
+    python benchmarks/quality.py widths --data-root DATA       # wider networks in as much: 48 minutes
     python benchmarks/quality.py small --data-root DATA --photos FOLDER     # augmentation of small data sets
 
 The table of other libraries and losses is made by benchmarks/peers.py.
@@ -99,7 +99,8 @@ NOT_OPTIONS = ("power", "change", "recipe")
 """Of those, what no option makes."""
 FINALISTS = ({}, {"seed": 1}, {"power": 0.5}, {"power": 0.5, "seed": 1}, {"net": "unet(48, 96)"})
 """Those of CASES that stood out."""
-WIDTHS = ({}, *({"net": f"unet({widths})"} for widths in ("32, 128, 256", "64, 128, 256", "32, 192, 256")))
+WIDTHS = ({}, *({"net": f"unet({stages})"} for stages in ("32, 128, 256", "64, 128, 256", "32, 192, 256")))
+"""The default network, and wider ones that come nearer to the peak of a processor with AMX."""
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
 app = typer.Typer(add_completion=False)
 
