@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from page import DOCS, fill
 from torch import Tensor
 
-from dae_sampler import data
-from dae_sampler.images import grid, save_picture, to_float
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import grid, save_picture, to_float
 from dae_sampler.losses import bce, entropy
 from dae_sampler.nets import build
 from dae_sampler.noise import batch_indices

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.datasets import MNIST
 
-from dae_sampler import data
-from dae_sampler.images import augment, to_float
-from dae_sampler.metrics import Classifier
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import augment, to_float
+from dae_sampler.evaluation.metrics import Classifier
 from dae_sampler.noise import StepNoise, batch_indices
 
 OUT = Path(__file__).parent.parent / "checkpoints" / "features" / "mnist.safetensors"

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 
-from dae_sampler.images import to_tensor
-from dae_sampler.metrics import Classifier
+from dae_sampler.data.pictures import to_tensor
+from dae_sampler.evaluation.metrics import Classifier
 
 WEIGHTS = Path("runs/colour-features.safetensors")
 SHAPE = (3, 32, 32)

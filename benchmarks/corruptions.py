@@ -14,8 +14,11 @@ from judge import Judge
 from page import DOCS, fill
 from torchvision.datasets import MNIST
 
-from dae_sampler import DenoisingAutoencoder, Recipe, data, fit, likelihood, load, sampling
-from dae_sampler.images import grid, load_mask, pairs, save_picture, to_float
+from dae_sampler import DenoisingAutoencoder, Recipe, fit, load
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import grid, load_mask, pairs, save_picture, to_float
+from dae_sampler.evaluation import likelihood
+from dae_sampler.sampling import tasks as sampling
 
 PAGE, PICTURES = DOCS / "corruptions.md", DOCS / "corruptions"
 LIKELIHOOD = DOCS / "likelihood.md"

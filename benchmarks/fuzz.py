@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dae_sampler import DenoisingAutoencoder, cli, save
+from dae_sampler import DenoisingAutoencoder, save
+from dae_sampler.cli import app as cli
 
 LIMIT = 10
 ODD = [

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from dae_sampler import data
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import grid, save_picture, to_float
 from dae_sampler.device import pick_device, pick_precision
-from dae_sampler.images import grid, save_picture, to_float
 from dae_sampler.losses import bce
 from dae_sampler.noise import batch_indices
 

@@ -13,10 +13,11 @@ import k_diffusion.sampling as k
 import torch
 import typer
 
-from dae_sampler import data, load
-from dae_sampler.images import grid, save_picture, to_float
+from dae_sampler import load
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import grid, save_picture, to_float
 from dae_sampler.noise import ImageNoise
-from dae_sampler.samplers import dpm, euler, heun
+from dae_sampler.sampling.samplers import dpm, euler, heun
 
 SAME = 1e-4
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dae_sampler import data, metrics
-from dae_sampler.images import binarise, to_float
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import binarise, to_float
+from dae_sampler.evaluation import metrics
 from dae_sampler.noise import ImageNoise
 
 SURE = 0.9

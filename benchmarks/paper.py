@@ -21,10 +21,13 @@ from judge import Judge
 from page import DOCS, fill
 from torch import Tensor
 
-from dae_sampler import DenoisingAutoencoder, Recipe, data, fit, load, metrics, sampling
-from dae_sampler.images import grid, save_picture, to_float
+from dae_sampler import DenoisingAutoencoder, Recipe, fit, load
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import grid, save_picture, to_float
+from dae_sampler.evaluation import metrics
 from dae_sampler.noise import ImageNoise
-from dae_sampler.samplers import State
+from dae_sampler.sampling import tasks as sampling
+from dae_sampler.sampling.samplers import State
 
 PAGE = DOCS / "paper.md"
 PICTURES = DOCS / "paper"

@@ -33,10 +33,11 @@ from judge import Judge
 from page import DOCS, fill
 from torch import Tensor, nn
 
-from dae_sampler import DenoisingAutoencoder, Recipe, sampling
+from dae_sampler import DenoisingAutoencoder, Recipe
+from dae_sampler.data.pictures import to_float
 from dae_sampler.device import pick_device, pick_precision
-from dae_sampler.images import to_float
-from dae_sampler.training import TrainingState
+from dae_sampler.sampling import tasks as sampling
+from dae_sampler.training.loop import TrainingState
 
 SHAPE = (1, 28, 28)
 RESULTS = Path("runs/peers.jsonl")

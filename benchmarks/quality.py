@@ -24,13 +24,16 @@ from page import DOCS, fill
 from peers import SHAPE, train_ours, weighted
 from torch import nn
 
-from dae_sampler import DenoisingAutoencoder, Recipe, data, fit, load, metrics, sampling
-from dae_sampler.cli import DEFAULT_CORRUPTION
+from dae_sampler import DenoisingAutoencoder, Recipe, fit, load
+from dae_sampler.cli.app import DEFAULT_CORRUPTION
 from dae_sampler.corruption import parse
+from dae_sampler.data import named as data
+from dae_sampler.data.pictures import AUGMENT
 from dae_sampler.device import pick_device, pick_precision
-from dae_sampler.images import AUGMENT
+from dae_sampler.evaluation import metrics
 from dae_sampler.nets.layers import ResidualBlock
-from dae_sampler.training import validate
+from dae_sampler.sampling import tasks as sampling
+from dae_sampler.training.loop import validate
 
 PAGE = DOCS / "quality.md"
 SAMPLERS = (

@@ -12,7 +12,7 @@ import torch
 
 import dae_sampler
 from dae_sampler.checkpoint import read_metadata
-from dae_sampler.sampling import choose
+from dae_sampler.sampling.tasks import choose
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 

@@ -29,14 +29,15 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import dae_sampler
-from dae_sampler import DenoisingAutoencoder, data
-from dae_sampler.cli import DEFAULT_CORRUPTION
-from dae_sampler.decoding import mapped
+from dae_sampler import DenoisingAutoencoder
+from dae_sampler.cli.app import DEFAULT_CORRUPTION
+from dae_sampler.data import named as data
+from dae_sampler.data.decode import mapped
+from dae_sampler.data.pictures import save_picture, to_picture
 from dae_sampler.device import pick_device, pick_precision
-from dae_sampler.images import save_picture, to_picture
-from dae_sampler.runs import Run
-from dae_sampler.sampling import batch_size
-from dae_sampler.training import Recipe, TrainingState
+from dae_sampler.sampling.tasks import batch_size
+from dae_sampler.training.loop import Recipe, TrainingState
+from dae_sampler.training.run import Run
 
 PAGE = DOCS / "performance.md"
 ROUNDS = 5

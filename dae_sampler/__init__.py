@@ -15,14 +15,14 @@ __version__ = "0.2.0"
 _HOMES = {
     "DenoisingAutoencoder": "dae",
     "InputError": "errors",
-    "Recipe": "training",
-    "Run": "runs",
-    "denoise": "sampling",
-    "fit": "training",
-    "inpaint": "sampling",
+    "Recipe": "training.loop",
+    "Run": "training.run",
+    "denoise": "sampling.tasks",
+    "fit": "training.loop",
+    "inpaint": "sampling.tasks",
     "load": "checkpoint",
-    "refine": "sampling",
-    "sample": "sampling",
+    "refine": "sampling.tasks",
+    "sample": "sampling.tasks",
     "save": "checkpoint",
 }
 __all__ = sorted(_HOMES)

@@ -1,5 +1,5 @@
 """``python -m dae_sampler`` is the command ``dae-sampler``."""
 
-from .cli import main
+from .cli.app import main
 
 main()

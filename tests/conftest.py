@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dae_sampler import cli
+from dae_sampler.cli import app as cli
 from dae_sampler.corruption import parse
 
 torch.set_num_threads(2)

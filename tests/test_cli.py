@@ -14,7 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dae_sampler import DenoisingAutoencoder, Recipe, __version__, cli, images, save
+from dae_sampler import DenoisingAutoencoder, Recipe, __version__, save
+from dae_sampler.cli import app as cli
+from dae_sampler.data import pictures as images
 
 COMMANDS = ["train", "sample", "refine", "denoise", "corrupt", "inpaint", "evaluate", "likelihood", "verify", "info"]
 
@@ -79,7 +81,7 @@ def test_no_command_waits_for_what_it_does_not_need(model, tmp_path, arguments, 
     words = [str(model) if word == "MODEL" else word for word in arguments.split()]
     program = (
         f"import sys; sys.argv = ['dae-sampler', *{words!r}]\n"
-        "from dae_sampler.cli import main\n"
+        "from dae_sampler.cli.app import main\n"
         "try: main()\n"
         f"except SystemExit as end: assert not end.code and not {unneeded} & sys.modules.keys()"
     )

@@ -3,7 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dae_sampler import data, decoding
+from dae_sampler.data import decode as decoding
+from dae_sampler.data import named as data
 from dae_sampler.errors import InputError
 
 

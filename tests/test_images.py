@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torchvision.utils import make_grid
 
-from dae_sampler import images
+from dae_sampler.data import pictures as images
 from dae_sampler.errors import InputError
 from dae_sampler.noise import ImageNoise
 

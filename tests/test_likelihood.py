@@ -7,7 +7,7 @@ from conftest import GaussianData
 
 from dae_sampler import DenoisingAutoencoder, InputError
 from dae_sampler.corruption import parse
-from dae_sampler.likelihood import bound, ensemble, flow, log_density
+from dae_sampler.evaluation.likelihood import bound, ensemble, flow, log_density
 from dae_sampler.noise import ImageNoise
 
 PIXELS = 9
@@ -68,7 +68,7 @@ def test_ensemble_is_a_distribution_tighter_than_the_bound(p):
 
 def test_likelihood_does_not_depend_on_the_batch(p, monkeypatch):
     whole = bound(Table(p), EVERY[:50], draws=2, seed=3).values
-    monkeypatch.setattr("dae_sampler.likelihood.batch_size", lambda shape: 7)
+    monkeypatch.setattr("dae_sampler.evaluation.likelihood.batch_size", lambda shape: 7)
     torch.testing.assert_close(bound(Table(p), EVERY[:50], draws=2, seed=3).values, whole)
 
 

@@ -5,8 +5,8 @@ import torch
 from torchvision.datasets import MNIST
 
 from dae_sampler import DenoisingAutoencoder, InputError
-from dae_sampler.images import to_float
-from dae_sampler.metrics import Reference, embed, evaluate, feature_space, frechet, load_classifier, nearest
+from dae_sampler.data.pictures import to_float
+from dae_sampler.evaluation.metrics import Reference, embed, evaluate, feature_space, frechet, load_classifier, nearest
 
 
 def normal(n, mean=0.0, std=1.0, dim=4, seed=0):
@@ -88,7 +88,7 @@ def test_evaluate_shows_a_model_that_copies(monkeypatch):
     dae = DenoisingAutoencoder("dense(8)", "gaussian(0.02..20)", (1, 8, 8))
     features = lambda images: images.flatten(1)  # noqa: E731
     for copies, fake in ((1.0, to_float(train[:100])), (0.0, torch.rand(100, 1, 8, 8, generator=g))):
-        monkeypatch.setattr("dae_sampler.metrics.sample", lambda *a, fake=fake, **k: fake)
+        monkeypatch.setattr("dae_sampler.evaluation.metrics.sample", lambda *a, fake=fake, **k: fake)
         found = evaluate(dae, train, test, features, n=100)
         assert found.copies == pytest.approx(copies, abs=0.05)
         assert len(found.excess) == 8

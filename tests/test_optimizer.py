@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dae_sampler import DenoisingAutoencoder, InputError, Recipe
-from dae_sampler.optimizer import Optimizer
+from dae_sampler.training.optimizer import Optimizer
 
 RATE = 1e-3
 

@@ -91,7 +91,7 @@ def test_no_thread_of_the_group_is_left_after_it(tmp_path):
     (tmp_path / "script.py").write_text(
         """
 import os, torch
-from dae_sampler.processes import joined
+from dae_sampler.distributed import joined
 with joined(torch.device("cpu")):
     layer = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
     layer(torch.ones(1, 2)).sum().backward()

@@ -6,10 +6,12 @@ import math
 import pytest
 import torch
 
-from dae_sampler import DenoisingAutoencoder, samplers, sampling
+from dae_sampler import DenoisingAutoencoder
 from dae_sampler.corruption import parse
 from dae_sampler.errors import InputError
 from dae_sampler.noise import ImageNoise
+from dae_sampler.sampling import samplers
+from dae_sampler.sampling import tasks as sampling
 
 SHAPE = (1, 4, 4)
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from conftest import GaussianData
 
-from dae_sampler import DenoisingAutoencoder, InputError, fit, sampling
+from dae_sampler import DenoisingAutoencoder, InputError, fit
 from dae_sampler.corruption import parse
-from dae_sampler.training import Recipe
+from dae_sampler.sampling import tasks as sampling
+from dae_sampler.training.loop import Recipe
 
 
 class Ring:

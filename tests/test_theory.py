@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dae_sampler.corruption import parse
-from dae_sampler.theory import NAMED, Boxes, Exact, Gaussians, Points
-from dae_sampler.verification import agreement, climb, limit, verify
+from dae_sampler.theory.densities import NAMED, Boxes, Exact, Gaussians, Points
+from dae_sampler.theory.verify import agreement, climb, limit, verify
 
 
 def generator(seed=0):

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import images as pictures
-from . import processes
-from .decoding import decode
-from .errors import InputError, unknown
+from .. import distributed as processes
+from ..data import pictures
+from ..data.decode import decode
+from ..errors import InputError, unknown
 
 
 def default_root() -> Path:

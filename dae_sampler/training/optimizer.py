@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .dae import DenoisingAutoencoder
+    from ..dae import DenoisingAutoencoder
 
 OPTIMIZERS = ("muon", "adamw")
 

@@ -30,10 +30,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from .corruption import Corruption
-from .errors import InputError
-from .images import binarise
-from .noise import Noise
+from ..corruption import Corruption
+from ..data.pictures import binarise
+from ..errors import InputError
+from ..noise import Noise
 
 
 class State(NamedTuple):

@@ -24,13 +24,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .dae import DenoisingAutoencoder
-from .errors import InputError
-from .images import binarise, to_float
-from .losses import MEAN_SEEKING, bce
-from .noise import ImageNoise
-from .samplers import Denoiser
-from .sampling import batch_size, check_shape, facts
+from ..dae import DenoisingAutoencoder
+from ..data.pictures import binarise, to_float
+from ..errors import InputError
+from ..losses import MEAN_SEEKING, bce
+from ..noise import ImageNoise
+from ..sampling.samplers import Denoiser
+from ..sampling.tasks import batch_size, check_shape, facts
 
 
 class Estimate(NamedTuple):

@@ -20,14 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import checkpoint, processes
-from .dae import DenoisingAutoencoder
-from .errors import InputError, import_name, unknown
-from .images import binarise, to_float
-from .noise import StepNoise
-from .samplers import State
-from .sampling import check_shape, sample
-from .training import validate
+from .. import checkpoint
+from .. import distributed as processes
+from ..dae import DenoisingAutoencoder
+from ..data.pictures import binarise, to_float
+from ..errors import InputError, import_name, unknown
+from ..noise import StepNoise
+from ..sampling.samplers import State
+from ..sampling.tasks import check_shape, sample
+from ..training.loop import validate
 
 NEIGHBOURS = 5
 """k of the k-nearest-neighbour balls."""

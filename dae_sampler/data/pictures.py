@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from .errors import InputError, unknown
-from .files import check_writable, replacing
-from .noise import Noise
+from ..errors import InputError, unknown
+from ..files import check_writable, replacing
+from ..noise import Noise
 
 ANIMATIONS = (".gif", ".webp")
 ARRAYS = (".npy", ".npz")

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import images, processes
-from .errors import InputError
-from .files import locked, replacing, sweep
+from .. import distributed as processes
+from ..data import pictures as images
+from ..errors import InputError
+from ..files import locked, replacing, sweep
 
 IN_MEMORY = 1 << 30
 """Bytes of decoded images that are kept in memory."""

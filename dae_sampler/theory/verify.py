@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import data
-from .dae import DenoisingAutoencoder
-from .errors import unknown
-from .images import to_float
-from .noise import ImageNoise
-from .samplers import Denoiser, iterate
-from .theory import NAMED, Density, Exact, Gaussians, Points
-from .training import Recipe, fit
+from ..dae import DenoisingAutoencoder
+from ..data import named as data
+from ..data.pictures import to_float
+from ..errors import unknown
+from ..noise import ImageNoise
+from ..sampling.samplers import Denoiser, iterate
+from ..theory.densities import NAMED, Density, Exact, Gaussians, Points
+from ..training.loop import Recipe, fit
 
 GROUPS = 20
 """Groups of draws whose spread gives the confidence intervals."""

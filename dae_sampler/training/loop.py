@@ -21,16 +21,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import checkpoint, processes
-from .dae import DenoisingAutoencoder
-from .decoding import take
-from .device import keep_freed_memory
-from .errors import InputError, unknown
-from .images import AUGMENT, BINARISE, augment, binarise, to_float
-from .losses import MEAN_SEEKING, entropy
-from .noise import Noise, StepNoise, batch_indices
-from .optimizer import OPTIMIZERS, Optimizer
-from .runs import Run
+from .. import checkpoint
+from .. import distributed as processes
+from ..dae import DenoisingAutoencoder
+from ..data.decode import take
+from ..data.pictures import AUGMENT, BINARISE, augment, binarise, to_float
+from ..device import keep_freed_memory
+from ..errors import InputError, unknown
+from ..losses import MEAN_SEEKING, entropy
+from ..noise import Noise, StepNoise, batch_indices
+from ..training.optimizer import OPTIMIZERS, Optimizer
+from ..training.run import Run
 
 BINS = 8
 """Validation reports the loss in this many bins of levels, equally likely in training."""

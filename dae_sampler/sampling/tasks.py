@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import processes, spec
-from .corruption import Corruption
-from .errors import InputError, unknown
-from .images import binarise, to_float
-from .noise import ImageNoise, Noise
-from .samplers import SAMPLERS, Denoiser, State
+from .. import distributed as processes
+from .. import spec
+from ..corruption import Corruption
+from ..data.pictures import binarise, to_float
+from ..errors import InputError, unknown
+from ..noise import ImageNoise, Noise
+from ..sampling.samplers import SAMPLERS, Denoiser, State
 
 USUAL_STEPS = {
     "iterate": 10,

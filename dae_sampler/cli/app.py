@@ -17,17 +17,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import __version__, checkpoint
-from .errors import InputError
-from .progress import Bar, show_skipped
-from .runs import Run
+from .. import __version__, checkpoint
+from ..cli.console import Bar, show_skipped
+from ..errors import InputError
+from ..training.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .dae import DenoisingAutoencoder
-    from .images import Film, Inputs
-    from .samplers import State
+    from ..dae import DenoisingAutoencoder
+    from ..data.pictures import Film, Inputs
+    from ..sampling.samplers import State
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
@@ -164,9 +164,10 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a denoising autoencoder on images; everything goes to one run folder."""
-    from . import job, processes
-    from .corruption import import_own
-    from .device import pick_device
+    from .. import distributed as processes
+    from ..corruption import import_own
+    from ..device import pick_device
+    from ..training import job
 
     import_own(corruption)
     values = {k: v for k, v in context.params.items() if k in job.Settings.__dataclass_fields__}
@@ -197,8 +198,10 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Generate images from noise."""
-    from . import images, processes, sampling
-    from .device import pick_device
+    from .. import distributed as processes
+    from ..data import pictures as images
+    from ..device import pick_device
+    from ..sampling import tasks as sampling
 
     with processes.joined(pick_device(device)):
         first_process = processes.rank() == 0
@@ -303,7 +306,8 @@ def _restore(
 ) -> None:
     """What refine and denoise have in common: nearly everything."""
     console.quiet = quiet
-    from . import images, sampling
+    from ..data import pictures as images
+    from ..sampling import tasks as sampling
 
     out = _destination(f"{method}d", source, out)
     place = _beside(out) if compare else None
@@ -347,9 +351,9 @@ def corrupt(
     console.quiet = quiet
     import torch
 
-    from . import corruption as corruptions
-    from . import images
-    from .noise import ImageNoise
+    from .. import corruption as corruptions
+    from ..data import pictures as images
+    from ..noise import ImageNoise
 
     corruptions.import_own(corruption)
     q = corruptions.parse(corruption)
@@ -396,7 +400,8 @@ def inpaint(
 ) -> None:
     """Fill the hidden part of images with what goes with the rest."""
     console.quiet = quiet
-    from . import images, sampling
+    from ..data import pictures as images
+    from ..sampling import tasks as sampling
 
     out = _destination("inpainted", source, out)
     place = _beside(out) if compare else None
@@ -445,9 +450,13 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Compare samples with real images: Fréchet distance, precision, recall, density, coverage."""
-    from . import images, metrics, plots, processes, sampling
-    from .data import NAMED
-    from .device import pick_device
+    from .. import distributed as processes
+    from .. import figures as plots
+    from ..data import pictures as images
+    from ..data.named import NAMED
+    from ..device import pick_device
+    from ..evaluation import metrics
+    from ..sampling import tasks as sampling
 
     if report:
         plots.check(report)
@@ -528,7 +537,7 @@ def likelihood(
     console.quiet = quiet or as_json
     import torch
 
-    from . import likelihood as likelihoods
+    from ..evaluation import likelihood as likelihoods
 
     dae = _load(model, corruption, device, precision)
     if orders and not dae.corruption.reveals:
@@ -587,7 +596,8 @@ def verify(
     Does r(x) - x point up the smoothed density, and does iterating it climb?
     """
     console.quiet = quiet or as_json
-    from . import plots, verification
+    from .. import figures as plots
+    from ..theory import verify as verification
 
     sigmas = sorted(sigma or [0.5, 0.3, 0.2, 0.1, 0.07, 0.05], reverse=True)
     if not all(1e-3 <= s <= 100 for s in sigmas):
@@ -657,7 +667,7 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _load(model: str, corruption: str, device: str, precision: str) -> DenoisingAutoencoder:
     """The model, after the import of the corruption of theirs that the user named."""
     if corruption:
-        from .corruption import import_own
+        from ..corruption import import_own
 
         import_own(corruption)
     return checkpoint.load(model, device, precision)
@@ -665,7 +675,7 @@ def _load(model: str, corruption: str, device: str, precision: str) -> Denoising
 
 def _real(source: str, root: str | None, train: bool, dae: DenoisingAutoencoder) -> Tensor:
     """The images of a data set, brought to the shape of the model's; what could not be read is listed."""
-    from . import data
+    from ..data import named as data
 
     channels, height, width = dae.shape
     size = height if height == width else None
@@ -687,7 +697,7 @@ def _listed(*paths: Path | None) -> str:
 
 def _destination(name: str, source: Path, out: Path | None) -> Path:
     """Where images made from ``source`` go: ``out``, or an array or folder of that name."""
-    from .images import ARRAYS
+    from ..data.pictures import ARRAYS
 
     return out or Path(name + (".npy" if source.suffix.lower() in ARRAYS else ""))
 
@@ -708,8 +718,8 @@ def _spare(source: Path, *written: Path | None) -> None:
 
 def _sampling_bar(dae: DenoisingAutoencoder, sampler: str, steps: int, n: int) -> Bar:
     """Progress through every step of every batch of ``n`` images."""
-    from .processes import world
-    from .sampling import batch_size
+    from ..distributed import world
+    from ..sampling.tasks import batch_size
 
     total = steps * math.ceil(n / world() / batch_size(dae.shape))
     return Bar(console, sampler, total, "images", n / total)

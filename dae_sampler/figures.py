@@ -10,14 +10,14 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import check_writable, replacing
-from .samplers import Denoiser
+from .sampling.samplers import Denoiser
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from .metrics import Evaluation
-    from .theory import Density
+    from .evaluation.metrics import Evaluation
+    from .theory.densities import Density
 
 FORMATS = (".png", ".svg", ".pdf")
 MARGIN = 0.15

@@ -16,15 +16,18 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from . import __version__, checkpoint, data, images, processes
-from .dae import DenoisingAutoencoder
-from .device import pick_device, pick_precision
-from .errors import InputError
-from .likelihood import has_bound
-from .progress import Bar, duration, show_skipped
-from .runs import Run
-from .sampling import sample
-from .training import Progress, Recipe, TrainingInterrupted, fit
+from .. import __version__, checkpoint
+from .. import distributed as processes
+from ..cli.console import Bar, duration, show_skipped
+from ..dae import DenoisingAutoencoder
+from ..data import named as data
+from ..data import pictures as images
+from ..device import pick_device, pick_precision
+from ..errors import InputError
+from ..evaluation.likelihood import has_bound
+from ..sampling.tasks import sample
+from ..training.loop import Progress, Recipe, TrainingInterrupted, fit
+from ..training.run import Run
 
 MAY_CHANGE = frozenset(
     {"steps", "epochs", "lr", "patience", "device", "precision", "data_root", "strict", "tensorboard"}

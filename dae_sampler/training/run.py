@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError
-from .files import locked, replacing, sweep
+from ..errors import InputError
+from ..files import locked, replacing, sweep
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,1 @@
+"""Moved here; see the modules."""
