@@ -23,6 +23,7 @@ demo: .venv/installed
 test: .venv/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/pyrefly check --summary=none
 	$(BIN)/python -m pytest
 
 .venv/bin/python:

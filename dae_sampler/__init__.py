@@ -7,33 +7,43 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.2.0"
+from .lazy import exports
 
-_HOMES = {
-    "DenoisingAutoencoder": "dae",
-    "InputError": "errors",
-    "Recipe": "training.loop",
-    "Run": "training.run",
-    "denoise": "sampling.tasks",
-    "fit": "training.loop",
-    "inpaint": "sampling.tasks",
-    "load": "checkpoint",
-    "refine": "sampling.tasks",
-    "sample": "sampling.tasks",
-    "save": "checkpoint",
-}
-__all__ = sorted(_HOMES)
+if TYPE_CHECKING:
+    from .card import Card as Card
+    from .checkpoint import load as load
+    from .checkpoint import save as save
+    from .corruption.base import Corruption as Corruption
+    from .dae import DenoisingAutoencoder as DenoisingAutoencoder
+    from .errors import InputError as InputError
+    from .sampling.functions import denoise as denoise
+    from .sampling.functions import inpaint as inpaint
+    from .sampling.functions import refine as refine
+    from .sampling.functions import sample as sample
+    from .training.loop import fit as fit
+    from .training.recipe import Recipe as Recipe
+    from .training.run import Run as Run
 
+__version__ = "0.3.0"
 
-def __getattr__(name: str) -> Any:
-    # Imported when first used, so that the command line answers --help without waiting for torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Card": "card",
+        "Corrupted": "corruption.base",
+        "Corruption": "corruption.base",
+        "DenoisingAutoencoder": "dae",
+        "InputError": "errors",
+        "Recipe": "training.recipe",
+        "Run": "training.run",
+        "denoise": "sampling.functions",
+        "fit": "training.loop",
+        "inpaint": "sampling.functions",
+        "load": "checkpoint",
+        "refine": "sampling.functions",
+        "sample": "sampling.functions",
+        "save": "checkpoint",
+    },
+)

@@ -9,18 +9,19 @@ pure Gaussian corruption that is also the score of the smoothed density (Robbins
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from . import corruption as corruptions
 from . import nets
-from .corruption import Corruption
+from .card import MAX_CHANNELS, Card
+from .corruption.base import Corruption
 from .errors import InputError, unknown
-from .losses import LOSSES, MEAN_SEEKING
+from .losses import LOSSES, MEAN_SEEKING, per_image
 from .nets.layers import LevelEmbedding
 from .noise import Noise
+from .pixels import to_float
 
 
 class DenoisingAutoencoder(nn.Module):
@@ -31,77 +32,145 @@ class DenoisingAutoencoder(nn.Module):
 
     Args:
         net: text form of the network, for example ``"unet(64, 128)"``.
-        corruption: a :class:`Corruption` or its text form. A range makes the network level-conditional, one level
-            leaves it blind.
-        shape: (C, H, W) of the images.
+        corruption: a :class:`Corruption` or its text form. Over a range the network is told the level, unless the text
+            says otherwise; at one level it is blind.
+        shape: (C, H, W) of the images, 1 to 16 channels.
         loss: ``"bce"``, ``"mse"`` or ``"mae"``.
+        seed: of the initial weights.
 
     Attributes:
-        info: facts that travel with the checkpoint: data set, steps, losses, best sampler, licence.
+        card: what is known of the model, see :class:`.Card`; it travels with the checkpoint.
         precision: ``"float32"`` or ``"bfloat16"``, the precision of the network's inner layers.
+
+    Raises:
+        InputError: an argument names something unknown or is out of its range.
     """
 
-    def __init__(self, net: str, corruption: Corruption | str, shape: tuple[int, int, int], loss: str = "bce") -> None:
+    def __init__(
+        self,
+        net: str = "unet",
+        corruption: Corruption | str = corruptions.DEFAULT,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        loss: str = "bce",
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         if loss not in LOSSES:
             raise unknown("loss", loss, LOSSES)
         self.corruption = corruptions.parse(corruption) if isinstance(corruption, str) else corruption
-        self.shape, self.objective, self.net_text = tuple(shape), loss, net
-        self.net = nets.build(net, self.shape, self.corruption.ranged, self.corruption.extra).to(
-            memory_format=torch.channels_last
+        self.shape = _checked(shape)
+        self.card = Card(
+            net=net,
+            corruption=str(self.corruption),
+            channels=self.shape[0],
+            size=self.shape[1:],
+            loss=loss,
+            objective="mean" if loss in MEAN_SEEKING else "median",
         )
-        self.embed = LevelEmbedding(self.net.embedding) if self.corruption.ranged else None
-        self.info: dict[str, Any] = {}
+        q = self.corruption
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing had been drawn
+            torch.manual_seed(seed)
+            self.net = nets.build(net, self.shape, q.told, q.extra).to(memory_format=torch.channels_last)
+            self.embed = LevelEmbedding(self.net.embedding) if q.told else None
         self.precision = "float32"
+
+    @classmethod
+    def from_card(cls, card: Card) -> DenoisingAutoencoder:
+        """The model that a card describes, with fresh weights."""
+        dae = cls(card.net, card.corruption, (card.channels, *(card.size or (0, 0))), card.loss)
+        dae.card = card
+        return dae
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def logits(self, x_tilde: Tensor, level: float | Tensor | None = None) -> Tensor:
+    def logits(self, x_tilde: Tensor | np.ndarray, level: float | Tensor | None = None) -> Tensor:
         """Logits of the reconstruction, float32 (B,C,H,W).
 
         Args:
-            x_tilde: corrupted images, (B,C,H,W), or (B,C+1,H,W) with the mask of an erasure.
-            level: a number, (), (B,) or (B,1,1,1); may be left out where the corruption has one level.
+            x_tilde: corrupted images, (B,C,H,W), or (B,C+1,H,W) with the mask of an erasure; floats, or uint8.
+            level: a number, (), (B,) or (B,1,1,1); may be left out where the corruption has one level, or the network
+                is not told it.
+
+        Raises:
+            InputError: the images are not of the model's shape, or the level is none of the corruption.
         """
-        level = self._level(level, x_tilde)
+        x_tilde = self._images(x_tilde)
+        level = self._level(None if self._is_untold() else level, x_tilde)
         with torch.autocast(x_tilde.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             c = None if self.embed is None else self.embed(self.corruption.condition(level.flatten()))
             return self.net(self.corruption.scale(x_tilde, level), c).float()
 
-    def forward(self, x_tilde: Tensor, level: float | Tensor | None = None) -> Tensor:
+    def forward(self, x_tilde: Tensor | np.ndarray, level: float | Tensor | None = None) -> Tensor:
         """The reconstruction r(x_tilde) = E[x | x_tilde] in (0,1), float32; arguments of :meth:`logits`."""
+        x_tilde = self._images(x_tilde)
         return self.corruption.complete(x_tilde, torch.sigmoid(self.logits(x_tilde, level)))
 
-    def score(self, x_tilde: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+    def score(self, x_tilde: Tensor | np.ndarray, sigma: float | Tensor | None = None) -> Tensor:
         """grad log p_sigma(x_tilde) = (r(x_tilde) - x_tilde) / sigma^2, (B,C,H,W).
 
         Raises:
-            InputError: the corruption is not purely Gaussian, or the loss does not seek the mean.
+            InputError: the corruption is not purely Gaussian, or the output does not estimate the mean.
         """
-        if self.objective not in MEAN_SEEKING:
-            raise InputError(f"a DAE trained with {self.objective} has no score: train it with bce or mse")
+        if self.card.objective != "mean":
+            raise InputError(f"a DAE trained with {self.card.loss} has no score: train it with bce or mse")
         if not self.corruption.is_gaussian:
             raise InputError(f"{self.corruption} has no score: the identity holds for pure Gaussian corruption only")
-        sigma = self._level(sigma, x_tilde)
-        return (self(x_tilde, sigma) - x_tilde) / sigma.square()
+        x_tilde = self._images(x_tilde)
+        if sigma is None and self.corruption.ranged:
+            raise InputError(f"this model covers {self.corruption}: say at which sigma you want the score")
+        return (self(x_tilde, sigma) - x_tilde) / self._level(sigma, x_tilde).square()
 
-    def loss(self, x: Tensor, level: Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
+    def loss(self, x: Tensor, level: float | Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
         """Loss per image, the mean over its pixels: (B,). Draws one corruption of ``x`` (B,C,H,W) at ``level`` (B,).
 
-        ``target`` is by default ``x``. Where x is a binary draw that x_tilde hides, the grey image behind it has, under
-        BCE, the same expected loss with less variance.
+        ``target`` is by default the corruption's, ``x`` for most. Where x is a binary draw that x_tilde hides, the grey
+        image behind it has, under BCE, the same expected loss with less variance.
         """
-        x_tilde = self.corruption(x, self._level(level, x), noise)
-        loss = LOSSES[self.objective](self.logits(x_tilde, level), x if target is None else target)
-        return (loss * self.corruption.weight(x_tilde)).flatten(1).mean(1)
+        drawn = self.corruption.draw(x, self._level(level, x), noise)
+        logits = self.logits(drawn.x_tilde, level)
+        return per_image(self.card.loss, logits, drawn.target if target is None else target, drawn.weight)
 
-    def _level(self, level: float | Tensor | None, x: Tensor) -> Tensor:
+    def _images(self, x: Tensor | np.ndarray) -> Tensor:
+        x = torch.from_numpy(x).to(self.device) if isinstance(x, np.ndarray) else x
+        channels = self.shape[0] + self.corruption.extra
+        if x.ndim != 4 or x.shape[1] != channels:
+            given = ",".join(map(str, x.shape))
+            raise InputError(f"the model takes (B,{channels},H,W), got ({given}): check the images")
+        if x.dtype == torch.float32:
+            return x
+        if x.dtype != torch.uint8 and not x.dtype.is_floating_point:
+            raise InputError(f"the model takes floats in [0,1] or uint8, got {x.dtype}: convert the images first")
+        return to_float(x)
+
+    def _level(self, level: float | Tensor | np.ndarray | None, x: Tensor) -> Tensor:
+        """(B,1,1,1) or (1,1,1,1); what a network that is not told the level has its input scaled by."""
+        q = self.corruption
         if level is None:
-            if self.corruption.ranged:
-                raise InputError(f"this model covers {self.corruption}: say at which level the images are damaged")
-            level = self.corruption.high
-        level = torch.as_tensor(level, dtype=torch.float32, device=x.device)
-        return level.reshape(-1, 1, 1, 1)
+            if q.ranged and not self._is_untold():
+                raise InputError(f"this model covers {q}: say at which level the images are damaged")
+            level = q.high
+        level = torch.as_tensor(level, dtype=torch.float32).reshape(-1, 1, 1, 1)
+        if level.is_cpu and not torch.compiler.is_compiling() and not self.training:  # elsewhere a look would be a wait
+            low, high = q.bounds
+            if outside := [value for value in level.flatten().tolist() if not low <= value <= high * (1 + 1e-6)]:
+                raise InputError(f"{q} takes levels from {low:g} to {high:g}, got {outside[0]:g}")
+        return level.to(x.device)
+
+    def _is_untold(self) -> bool:
+        """Whether the network sees a range of levels and is not told where in it: all are scaled alike."""
+        return self.corruption.ranged and not self.corruption.told
+
+
+def _checked(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape, if it is one of images with the channels first."""
+    sizes = tuple(int(size) for size in shape)
+    if len(sizes) != 3 or min(sizes) < 1:
+        raise InputError(f"shape is (C, H, W), three whole numbers above 0, got {tuple(shape)}")
+    channels, height, width = sizes
+    if channels > MAX_CHANNELS:
+        cure = f": channels come first, ({width}, {channels}, {height})" if width <= MAX_CHANNELS else ""
+        raise InputError(f"shape {sizes} has {channels} channels, at most {MAX_CHANNELS} are possible{cure}")
+    return sizes

@@ -15,18 +15,21 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``auto`` takes CUDA, then MPS, then the CPU.
+    """The device of that name, such as ``"cuda:1"``; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises:
         InputError: the name is unknown or the machine has no such device.
     """
-    if name not in DEVICES:
+    kind, colon, number = name.partition(":")
+    if kind not in DEVICES or (colon and not (kind == "cuda" and number.isdecimal())):
         raise unknown("device", name, DEVICES)
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
+    if kind == "auto":
         return torch.device(next(d for d, available in here.items() if available))
-    if not here[name]:
-        raise InputError(f"this machine has no {name} device that torch can use: leave out --device")
+    if not here[kind]:
+        raise InputError(f"this machine has no {kind} device that torch can use: leave out `device`")
+    if number and int(number) >= torch.cuda.device_count():
+        raise InputError(f"this machine has {torch.cuda.device_count()} CUDA devices, numbered from 0: choose `device`")
     return torch.device(name)
 
 

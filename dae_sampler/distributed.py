@@ -17,12 +17,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def rank() -> int:
+def get_rank() -> int:
     """Number of this process, from 0; only 0 writes and prints."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world() -> int:
+def get_world_size() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -58,29 +58,29 @@ def launch() -> str | None:
     return run and f"{run}/{os.getppid()}"
 
 
-def wait() -> None:
+def barrier() -> None:
     """Wait until all processes are here."""
-    total(torch.zeros(()))
+    all_reduce(torch.zeros(()))
 
 
 @contextmanager
-def first_alone() -> Iterator[None]:
+def first_process_first() -> Iterator[None]:
     """The first process goes first, for example to download; then the others."""
-    if rank() > 0:
-        wait()
+    if get_rank() > 0:
+        barrier()
     yield
-    if rank() == 0:
-        wait()
+    if get_rank() == 0:
+        barrier()
 
 
-def mean(value: Tensor) -> Tensor:
+def all_mean(value: Tensor) -> Tensor:
     """Mean of ``value`` over the processes."""
-    return total(value) / world()
+    return all_reduce(value) / get_world_size()
 
 
-def total(value: Tensor) -> Tensor:
+def all_reduce(value: Tensor) -> Tensor:
     """Sum of ``value`` over the processes, on its device."""
-    if world() == 1:
+    if get_world_size() == 1:
         return value
     on_gpu = dist.get_backend() == "nccl"
     summed = value.to("cuda" if on_gpu else "cpu", copy=True)
@@ -88,20 +88,20 @@ def total(value: Tensor) -> Tensor:
     return summed.to(value.device)
 
 
-def agreed(flag: bool) -> bool:
+def any_process(flag: bool) -> bool:
     """Whether any process raised its flag, so that all do the same."""
-    return bool(total(torch.tensor(float(flag))).item())
+    return bool(all_reduce(torch.tensor(float(flag))).item())
 
 
 def share(n: int) -> range:
     """The part of ``range(n)`` that is this process's: contiguous, as even as can be, in the order of ranks."""
-    return range(n * rank() // world(), n * (rank() + 1) // world())
+    return range(n * get_rank() // get_world_size(), n * (get_rank() + 1) // get_world_size())
 
 
-def gathered(part: Tensor, n: int) -> Tensor:
+def all_gather(part: Tensor, n: int) -> Tensor:
     """All of a tensor of ``n`` rows, from each process's :func:`share` of it; on the CPU."""
-    if world() == 1:
+    if get_world_size() == 1:
         return part
     whole, mine = torch.zeros(n, *part.shape[1:], dtype=part.dtype), share(n)
     whole[mine.start : mine.stop] = part
-    return total(whole)
+    return all_reduce(whole)

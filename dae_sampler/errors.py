@@ -11,7 +11,10 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something the caller can mend. The command line prints it and exits with code 2."""
+    """Something the caller can mend. The command line prints it and exits with code 2.
+
+    A message names parameters in backquotes, `like_this`, which the command line shows as options, --like-this.
+    """
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
@@ -22,7 +25,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {what} {name!r}: {hint}")
 
 
-def import_name(text: str, option: str) -> Any:
+def import_name(text: str, parameter: str) -> Any:
     """What ``module:name`` names, imported, also from the current folder. Only for texts that the user wrote.
 
     Raises:
@@ -34,6 +37,6 @@ def import_name(text: str, option: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # it is the user's code
-        raise InputError(f"cannot import {text} ({type(error).__name__}: {error}): check {option}") from None
+        raise InputError(f"cannot import {text} ({type(error).__name__}: {error}): check `{parameter}`") from None
     finally:
         sys.path.remove(here)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from .evaluation.metrics import Evaluation
+    from .evaluation.report import Evaluation
     from .theory.densities import Density
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -52,7 +52,7 @@ def _panels(columns: int) -> tuple[Figure, Any]:
     return figure, figure.subplots(1, columns)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fields(density: Density, dae: Denoiser, sigma: float, paths: Tensor) -> Figure:
     """A density in the plane, smoothed, with the true field r - x, the learned one, and ``paths`` (steps+1, N, 2)."""
     figure, (left, middle, right) = _panels(3)
@@ -76,7 +76,7 @@ def fields(density: Density, dae: Denoiser, sigma: float, paths: Tensor) -> Figu
 
 
 def report(found: Evaluation, pictures: Image.Image) -> Figure:
-    """What :func:`.metrics.evaluate` found: samples beside their nearest training images, distances, loss by level."""
+    """What :func:`~.evaluation.report.evaluate` found: samples and the nearest training images, distances, losses."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 12), layout="constrained")

@@ -41,3 +41,8 @@ def mae(logits: Tensor, x: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bce": bce, "mse": mse, "mae": mae}
 MEAN_SEEKING = frozenset({"bce", "mse"})
 """Losses whose optimum is the posterior mean, which the score identity and the samplers rest on."""
+
+
+def per_image(name: str, logits: Tensor, target: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """The weighted mean of a loss over the pixels of each image, (B,); ``name`` is one of ``LOSSES``."""
+    return (LOSSES[name](logits, target) * weight).flatten(1).mean(1)

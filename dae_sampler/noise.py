@@ -8,7 +8,7 @@ function of (seed, index of the image): image i gets the same noise whatever the
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -48,7 +48,7 @@ class StepNoise:
     def uniform(self, shape: Sequence[int]) -> Tensor:
         return self._slice(torch.rand, shape)
 
-    def _slice(self, draw, shape: Sequence[int]) -> Tensor:  # noqa: ANN001 - torch.randn or torch.rand
+    def _slice(self, draw: Callable[..., Tensor], shape: Sequence[int]) -> Tensor:
         n = shape[0]
         full = draw((n * self.world, *shape[1:]), generator=self.generator, device=self.generator.device)
         return full[n * self.rank : n * (self.rank + 1)]
@@ -69,13 +69,16 @@ class ImageNoise:
         self.device = device
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        return self._stack(lambda g: g.standard_normal(shape[1:], dtype=np.float32))
+        return self._drawn(shape, lambda g: g.standard_normal(shape[1:], dtype=np.float32))
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
-        return self._stack(lambda g: g.random(shape[1:], dtype=np.float32))
+        return self._drawn(shape, lambda g: g.random(shape[1:], dtype=np.float32))
 
-    def _stack(self, draw) -> Tensor:  # noqa: ANN001
-        return torch.from_numpy(np.stack([draw(g) for g in self.generators])).to(self.device)
+    def _drawn(self, shape: Sequence[int], draw: Callable[[np.random.Generator], np.ndarray]) -> Tensor:
+        out = np.empty((len(self.generators), *shape[1:]), np.float32)
+        for i, generator in enumerate(self.generators):
+            out[i] = draw(generator)
+        return torch.from_numpy(out).to(self.device)
 
 
 def batch_indices(seed: int, step: int, batch: int, n: int) -> Tensor:

@@ -1,8 +1,10 @@
 """Text form of the configurable parts: corruptions, densities, networks.
 
-    chain = part ("+" part)*                      masking(0.25)+gaussian(0.3)
-    part  = name [ "(" value ("," value)* ")" ]   conv(code=64)
-    value = [ key "=" ] ( number | number ".." number | part )
+    chain  = part ("+" part)*                      masking(0.25)+gaussian(0.3)
+    part   = name [ "(" value ("," value)* ")" ]   conv(code=64)
+    value  = [ key "=" ] ( number | number ".." number | part | string )
+    number = digits [ "/" digits ]                 gaussian(1/255..100/255)
+    string = "'" characters "'"                    mask('hole.png'), only where the caller allows it
 
 Numbers stay numbers, ``low..high`` is a pair ``(low, high)``, a nested part is a :class:`Part`. Nothing is
 evaluated or imported, so a text from an untrusted file can do no more than fail to parse.
@@ -16,10 +18,24 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import InputError, unknown
+from .errors import InputError, import_name, unknown
 
-_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_][\w.:-]*)|(\.\.|[-+(),=])|(\S))")
+_TOKEN = re.compile(
+    r"\s*(?:(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_][\w.:-]*)|(\.\.|[-+(),=/])|('[^']*')|(\S))"
+)
+_NUMBER, _NAME, _SYMBOL, _STRING = 1, 2, 3, 4
 _MAX_LENGTH, _MAX_DEPTH = 1000, 8
+
+
+class Fraction(float):
+    """A number that was written as a fraction, and is shown as one."""
+
+    def __new__(cls, over: float, under: float) -> Fraction:
+        made = super().__new__(cls, over / under)
+        made.text = f"{show(over)}/{show(under)}"
+        return made
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -42,29 +58,34 @@ class Part:
         """
         if self.name not in classes:
             raise unknown(what, self.name, classes)
+        signature = inspect.signature(classes[self.name])
         try:
-            inspect.signature(classes[self.name]).bind(*leading, *self.args, **self.options)
+            signature.bind(*leading, *self.args, **self.options)
         except TypeError as error:
-            raise InputError(f"{what} {self}: {error}; see --help for its form") from None
+            own = list(signature.parameters.values())[len(leading) :]
+            taken = ", ".join(str(parameter.replace(annotation=parameter.empty)) for parameter in own)
+            raise InputError(f"{what} {self}: {error}; it takes {taken or 'nothing'}") from None
         return classes[self.name](*leading, *self.args, **self.options)
 
 
 def show(value: Any) -> str:
     """The text that parses back to ``value`` exactly."""
+    if isinstance(value, Fraction):
+        return value.text
     if isinstance(value, tuple):
         return f"{show(value[0])}..{show(value[1])}"
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    return str(value)
+    return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def parse(text: str) -> list[Part]:
-    """The parts of a chain, in order.
+def parse(text: str, strings: bool = False) -> list[Part]:
+    """The parts of a chain, in order; with ``strings``, quoted strings may be values.
 
     Raises:
         InputError: ``text`` does not follow the grammar; the message has a caret under the spot.
     """
-    return _Parser(text).chain()
+    return _Parser(text, strings).chain()
 
 
 def parse_one(text: str) -> Part:
@@ -76,8 +97,8 @@ def parse_one(text: str) -> Part:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
-        self.text, self.position, self.depth = text, 0, 0
+    def __init__(self, text: str, strings: bool) -> None:
+        self.text, self.strings, self.position, self.depth = text, strings, 0, 0
         if len(text) > _MAX_LENGTH:
             raise InputError(f"a text of {len(text)} characters is too long: at most {_MAX_LENGTH}")
         self.tokens = [(m.group(m.lastindex), m.lastindex, m.start(m.lastindex)) for m in _TOKEN.finditer(text)]
@@ -88,7 +109,7 @@ class _Parser:
         return InputError(f"cannot read this text: expected {expected} here\n  {self.text}\n  {' ' * start}^")
 
     def accept(self, symbol: str) -> bool:
-        found = self.tokens[self.position][:2] == (symbol, 3)
+        found = self.tokens[self.position][:2] == (symbol, _SYMBOL)
         self.position += found
         return found
 
@@ -108,21 +129,21 @@ class _Parser:
         return parts
 
     def part(self) -> Part:
-        name, args, options = self.expect(2, "a name"), [], {}
+        name, args, options = self.expect(_NAME, "a name"), [], {}
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise self.fail("fewer nested parts")
         if self.accept("("):
             while not self.accept(")"):
                 self.value(args, options)
-                if not self.accept(",") and self.tokens[self.position][:2] != (")", 3):
+                if not self.accept(",") and self.tokens[self.position][:2] != (")", _SYMBOL):
                     raise self.fail("',' or ')'")
         self.depth -= 1
         return Part(name, tuple(args), options)
 
     def value(self, args: list[Any], options: dict[str, Any]) -> None:
-        if self.tokens[self.position + 1 :] and self.tokens[self.position + 1][:2] == ("=", 3):
-            key = self.expect(2, "a key")
+        if self.tokens[self.position + 1 :] and self.tokens[self.position + 1][:2] == ("=", _SYMBOL):
+            key = self.expect(_NAME, "a key")
             self.accept("=")
             if key in options:
                 raise self.fail(f"{key} only once")
@@ -133,16 +154,65 @@ class _Parser:
             args.append(self.literal())
 
     def literal(self) -> Any:
-        if self.tokens[self.position][1] == 2:
+        kind = self.tokens[self.position][1]
+        if kind == _NAME:
             return self.part()
+        if kind == _STRING and self.strings:
+            return self.expect(_STRING, "a string").strip("'")
         low = self.number()
         return (low, self.number()) if self.accept("..") else low
 
     def number(self) -> int | float:
         sign = -1 if self.accept("-") else 1
-        token = self.expect(1, "a number")
+        value = self.digits()
+        if self.accept("/"):
+            under = self.digits()
+            if not under:
+                self.position -= 1
+                raise self.fail("a number other than 0")
+            return Fraction(sign * value, under)
+        return sign * value
+
+    def digits(self) -> int | float:
+        token = self.expect(_NUMBER, "a number")
         value = int(token) if token.isdigit() and len(token) < 16 else float(token)
         if not math.isfinite(value):
             self.position -= 1
             raise self.fail("a number that is not so large")
-        return sign * value
+        return value
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height from ``SIDE`` or ``WIDTHxHEIGHT``, in pixels.
+
+    Raises:
+        InputError: it is neither, or a side is not from 2 to 8192 pixels.
+
+    >>> parse_size("64"), parse_size("64x128")
+    ((64, 64), (64, 128))
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and 2 <= int(side) <= 8192 for side in sides):
+        raise InputError(f"`size` {text!r} is no size: give SIDE or WIDTHxHEIGHT, each from 2 to 8192 pixels")
+    return int(sides[0]), int(sides[-1])
+
+
+def import_own(text: str, what: str, base: type, known: dict[str, Any]) -> None:
+    """Import the classes that ``text`` names as ``module:Class``, and enter them into ``known``.
+
+    Only for texts that the user wrote: a checkpoint never gets here.
+
+    Args:
+        text: what the user wrote.
+        what: the parameter that it was given as.
+        base: what the classes must derive from.
+        known: the registry of such classes, by name.
+
+    Raises:
+        InputError: there is no such module, it fails, or it has no such class.
+    """
+    for name in (part.name for part in parse(text) if ":" in part.name):
+        found = import_name(name, what)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise InputError(f"{name} is no {what}: it has to be a subclass of {base.__name__}")
+        known[name] = found

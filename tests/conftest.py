@@ -2,13 +2,13 @@ import os
 import sys
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # there is another worker beside this one; child processes round alike
+
 import pytest
 import torch
 
-from dae_sampler.cli import app as cli
+from dae_sampler import cli
 from dae_sampler.corruption import parse
-
-torch.set_num_threads(2)
 
 
 class GaussianData:

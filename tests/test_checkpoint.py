@@ -1,5 +1,6 @@
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,14 +9,15 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from dae_sampler import DenoisingAutoencoder, InputError, checkpoint, load, sample, save
-from dae_sampler.checkpoint import resolve, shipped
+from dae_sampler.hub import resolve, shipped
 
 
 @pytest.fixture
 def dae():
     torch.manual_seed(0)
     model = DenoisingAutoencoder("unet(8)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8)).eval()
-    model.info = {"data": "test", "sampler": {"name": "euler", "steps": 3}}
+    plans = {"sample": {"sampler": "euler", "steps": 3}}
+    model.card = replace(model.card, data="test", plans=plans)
     return model
 
 
@@ -25,8 +27,7 @@ def test_round_trip_is_exact_in_the_stored_precision(dae, tmp_path, dtype):
     again = load(tmp_path / "m.safetensors", precision="float32")
     for name, weight in dae.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight.to(dtype or weight.dtype).to(weight.dtype))
-    assert (again.corruption, again.net_text, again.shape) == (dae.corruption, dae.net_text, dae.shape)
-    assert (again.objective, again.info) == (dae.objective, dae.info)
+    assert (again.corruption, again.card, again.shape) == (dae.corruption, dae.card, dae.shape)
 
 
 def test_loaded_model_samples_as_the_saved_one(dae, tmp_path):
@@ -35,16 +36,16 @@ def test_loaded_model_samples_as_the_saved_one(dae, tmp_path):
 
 
 def test_every_shipped_model_loads_and_is_small():
-    assert {"mnist", "mnist-paper"} <= set(checkpoint.shipped())
-    for name, path in checkpoint.shipped().items():
+    assert {"mnist", "mnist-paper"} <= set(shipped())
+    for name, path in shipped().items():
         assert path.stat().st_size <= 6_000_000
         assert torch.isfinite(sample(load(name), 2, steps=2)).all()
-        assert checkpoint.read_metadata(path)["info"]["licence"]
+        assert checkpoint.read_card(path)[0].licence
 
 
 def test_folder_of_a_run_stands_for_its_model(dae, tmp_path):
     save(dae, tmp_path / "model.safetensors")
-    assert checkpoint.resolve(tmp_path) == tmp_path / "model.safetensors"
+    assert resolve(tmp_path) == tmp_path / "model.safetensors"
 
 
 def test_folder_of_data_does_not_hide_a_shipped_model(monkeypatch, tmp_path):
@@ -65,7 +66,8 @@ def damaged(path, dae):
     save(dae, path)
     good = path.read_bytes()
     header = int.from_bytes(good[:8], "little")
-    facts = checkpoint.read_metadata(path)
+    card, digest = checkpoint.read_card(path)
+    facts = card.to_json() | {"sha256": digest}
     weights = {k: v.contiguous() for k, v in dae.state_dict().items()}
 
     def with_facts(**changes):
@@ -87,19 +89,19 @@ def damaged(path, dae):
     yield with_facts(net="dense(" + "8192, " * 80 + "8192)"), "do not fit"
     yield with_facts(net="os.system(1)"), "unknown"
     yield with_facts(corruption="gaussian("), "expected"
-    yield with_facts(shape=[1, 10**9, 10**9]), "damaged"
-    yield with_facts(shape="no"), "damaged"
-    yield with_facts(net=3), "damaged"
-    yield with_facts(info=[]), "damaged"
+    yield with_facts(size=[10**9, 10**9]), "size"
+    yield with_facts(size="no"), "size"
+    yield with_facts(net=3), "net"
+    yield with_facts(channels=0), "channels"
     for best in (
         3,
         None,
-        {"name": ["a"]},
-        {"name": "heun"},
-        {"name": "heun", "steps": "x"},
-        {"name": "heun", "steps": 10**20},
+        {"sampler": ["a"]},
+        {"sampler": "heun"},
+        {"sampler": "heun", "steps": "x"},
+        {"sampler": "heun", "steps": 10**20},
     ):
-        yield with_facts(info={"sampler": best}), "damaged"
+        yield with_facts(plans={"sample": best}), "plans"
     flipped = bytearray(good)
     flipped[-9] ^= 1
     yield bytes(flipped), "not those it was saved with"
@@ -121,7 +123,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = st.sampled_from(["format", "net", "corruption", "shape", "loss", "info", "sha256", "labels"])
+NAMES = "format net corruption size channels loss plans sha256 labels excess range"
+FIELDS = st.sampled_from(NAMES.split())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -129,7 +132,8 @@ FIELDS = st.sampled_from(["format", "net", "corruption", "shape", "loss", "info"
 def test_any_metadata_loads_or_is_refused_in_words(dae, tmp_path, changes):
     path = tmp_path / "m.safetensors"
     save(dae, path)
-    facts = checkpoint.read_metadata(path) | changes
+    card, digest = checkpoint.read_card(path)
+    facts = card.to_json() | {"sha256": digest} | changes
     save_file(
         {k: v.contiguous() for k, v in dae.state_dict().items()}, path, metadata={checkpoint.KEY: json.dumps(facts)}
     )

@@ -1,10 +1,17 @@
-"""What a person sees while they wait: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""What a person sees: lines, and, while they wait, a bar with rate and time left on a terminal."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import shlex
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,12 +19,14 @@ from rich.progress import Progress as RichProgress
 
 SECONDS_BETWEEN_LINES = 30.0
 
+console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+"""Where people are told things; quiet if they asked for that."""
+
 
 class Bar:
     """Progress towards ``total`` units of work; a context manager.
 
     Args:
-        console: where to show it; nothing is shown on a quiet one.
         what: what is being done.
         total: units in all.
         unit: name of a unit of the rate.
@@ -25,10 +34,8 @@ class Bar:
         done: steps already done.
     """
 
-    def __init__(
-        self, console: Console, what: str, total: int, unit: str = "steps", per_step: float = 1, done: int = 0
-    ) -> None:
-        self.console, self.what, self.total, self.unit, self.per_step = console, what, total, unit, per_step
+    def __init__(self, what: str, total: int, unit: str = "steps", per_step: float = 1, done: int = 0) -> None:
+        self.what, self.total, self.unit, self.per_step = what, total, unit, per_step
         self.first = self.done = done
         self.began = self.printed = time.monotonic()
         self.rich = RichProgress(
@@ -60,7 +67,12 @@ class Bar:
         now = time.monotonic()
         if self.rich.disable and now - self.printed > SECONDS_BETWEEN_LINES:
             self.printed = now
-            self.console.print(f"{self.what} {self.done}/{self.total}, {rate}, {duration(self.left())} left")
+            say(f"{self.what} {self.done}/{self.total}, {rate}, {duration(self.left())} left")
+
+    def reach(self, done: int, total: int) -> None:
+        """So many steps of so many are done."""
+        self.total = total
+        self.advance(done - self.done)
 
     def rate(self) -> float:
         """Units per second so far."""
@@ -71,12 +83,59 @@ class Bar:
         return (self.total - self.done) * self.per_step / max(self.rate(), 1e-9)
 
 
-def show_skipped(console: Console, skipped: Sequence[str], most: int = 20) -> None:
-    """Count and list the files that could not be read."""
+def say(text: str) -> None:
+    """A line for people."""
+    console.print(text)
+
+
+def say_next(*words: object) -> None:
+    """A command to go on with, ready to paste."""
+    say(f"next: {shlex.join(map(str, words))}")
+
+
+def say_notes(notes: Iterable[str], skipped: Sequence[str] = (), most: int = 20) -> None:
+    """What was changed, guessed or left out, and which files could not be read."""
+    for note in notes:
+        say(f"note: {note}")
     if skipped:
-        console.print(f"skipped {len(skipped)} files that cannot be read:")
+        say(f"skipped {counted(len(skipped), 'file')} that cannot be read:")
         for reason in [*skipped[:most], *(["..."] if len(skipped) > most else [])]:
-            console.print(f"  {reason}", markup=False)
+            say(f"  {reason}")
+
+
+def print_json(value: Any) -> None:
+    """JSON for other programs; what is not a finite number is null."""
+    try:
+        print(json.dumps(_finite(value), indent=2, allow_nan=False), flush=True)
+    except BrokenPipeError:
+        go_on_unheard()
+
+
+def go_on_unheard(*console: Console) -> None:
+    """The reader, head for example, has seen enough: a training goes on, and nothing more is printed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(some) for key, some in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(some) for some in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "image"), counted(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(*paths: Path | None) -> str:
+    """The paths that were written, as a list."""
+    return " and ".join(shlex.quote(str(path)) for path in paths if path)
 
 
 def duration(seconds: float) -> str:

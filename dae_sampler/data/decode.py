@@ -5,191 +5,264 @@ Memory is bounded by the limit whatever the number of pictures, and a pass that 
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
-import mmap
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import distributed as processes
-from ..data import pictures as images
+from .. import distributed
 from ..errors import InputError
 from ..files import locked, replacing, sweep
+from ..pixels import Range, find_range, full_range
+from . import memory, pictures
+from .depths import TYPES, Depths, survey
+from .tally import Tally
+from .workers import in_order
 
-IN_MEMORY = 1 << 30
-"""Bytes of decoded images that are kept in memory."""
 SAVE_EVERY = 2000
 """Files between saves of a pass that is worth resuming."""
+_BYTE = np.dtype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the pictures of a folder are to become; all of it is in the name of the folder's cache."""
+
+    size: tuple[int, int] | None = None
+    """Width and height; None wants pictures of one size."""
+    channels: int | None = None
+    """1 or 3; None takes 3 if any picture has colour."""
+    fit: str = "crop"
+    """How they are brought to the size: see :func:`.pictures.bring_to`."""
+    over: str = "black"
+    """What transparency is laid over."""
+    span: Range | None = None
+    """The values that are black and white; None finds them."""
+
+
+class Decoded(NamedTuple):
+    """The pictures of a folder."""
+
+    images: Tensor
+    """(N,C,H,W), uint8, or uint16 or float32 where any picture is deeper."""
+    span: Range
+    notes: list[str]
+    """A sentence for each thing that was done to pictures."""
+    skipped: list[str]
+    """A sentence for each file that could not be read."""
 
 
 @dataclass
 class Pass:
-    """How far decoding has come."""
+    """How far decoding has come; made of what JSON can hold."""
 
+    spans: dict[str, Range]
+    """Range of each type of pixels that the pictures are taken to have."""
     done: int = 0
     """Files looked at."""
-    kept: int = 0
-    """Files that could be read."""
-    colour: bool = False
-    skipped: list[str] = field(default_factory=list)
-    """A sentence for each file that could not be read."""
+    high: int = 0
+    """Greatest value of 8-bit pictures."""
+    tally: Tally = field(default_factory=Tally)
+
+
+class _Deeper(Exception):  # noqa: N818 - no error
+    """A picture has more bits than those before it."""
+
+
+class _Read(NamedTuple):
+    """One picture, ready to be stored."""
+
+    pixels: np.ndarray
+    colour: bool
+    high: int
+    changes: list[str]
+    remarks: dict[str, str]
 
 
 def decode(
     folder: Path,
     files: Sequence[Path],
-    size: int | None,
-    channels: int | None,
-    strict: bool,
-    on_file: Callable[[int, int], None] | None,
+    wanted: Wanted,
     cache: Path,
-) -> tuple[Tensor, list[str]]:
-    """All pictures as one tensor, uint8 (N,C,H,W), and a sentence for each file that could not be read.
+    strict: bool = False,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Decoded:
+    """All pictures as one tensor.
 
     Args:
         folder: where the files lie.
         files: the pictures, at least one.
-        size: make them this many pixels square; None wants them to be of one size.
-        channels: 1 or 3; None takes 3 if any picture has colour.
+        wanted: what they are to become.
+        cache: the folder for what is too large for memory.
         strict: stop at a picture that cannot be read.
         on_file: called with (files done, files in all).
-        cache: the folder for what is too large for memory.
 
     Raises:
-        InputError: no picture can be read, or they differ in size.
+        InputError: no picture can be read, they differ in size, or floats lie outside their range.
     """
-    shape = (channels or 3, *((size, size) if size else _first_size(folder, files)))
-    whole = (len(files), *shape)
-    if np.prod(whole) <= IN_MEMORY:
-        pixels, reached = np.empty(whole, np.uint8), Pass()
-        _fill(pixels, reached, folder, files, size, strict, on_file, save=None)
-    else:
-        place = cache / "decoded" / f"{folder.name}-{_digest(folder, files, (size, *shape))}"
-        place.mkdir(parents=True, exist_ok=True)
-        with processes.first_alone(), locked(place, wait=True):
-            sweep(place)
-            pixels, reached = _open(place, whole)
-            if strict and reached.skipped:
-                raise InputError(reached.skipped[0])
-            _fill(pixels, reached, folder, files, size, strict, on_file, lambda: _save(place, pixels, reached))
-        pixels = mapped(place / "images.npy")
-    if not reached.kept:
-        raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {reached.skipped[0]}")
-    found = torch.from_numpy(pixels[: reached.kept])
-    return found if channels or reached.colour else found[:, :1], reached.skipped
-
-
-def mapped(file: Path) -> np.ndarray:
-    """An ``.npy`` file, mapped to be read in batches of random rows: what a disk reads ahead of each row is wasted.
-
-    Returns:
-        its array, of any shape; writes to it stay in memory.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or is not such a file.
-    """
-    pixels = np.load(file, mmap_mode="c")
-    if hasattr(mmap, "MADV_RANDOM"):
-        pixels.base.madvise(mmap.MADV_RANDOM)
-    return pixels
-
-
-def take(images: Tensor, rows: Tensor) -> Tensor:
-    """``images[rows]``, (N,...) and (B,) int64 -> (B,...), where the images may be mapped.
-
-    The system is asked for all rows at once, which a disk reads faster than one page fault after the other.
-
-    Raises:
-        IndexError: a row is not among the images.
-    """
-    if images.nbytes > IN_MEMORY and images.is_cpu and hasattr(mmap, "MADV_WILLNEED"):
-        madvise = ctypes.CDLL(None).madvise
-        madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-        size = images.stride(0) * images.element_size()
-        for start in (images.data_ptr() + rows * size).tolist():
-            page = start - start % mmap.PAGESIZE
-            madvise(page, start + size - page, mmap.MADV_WILLNEED)
-    return images[rows]
-
-
-def _fill(
-    pixels: np.ndarray,
-    reached: Pass,
-    folder: Path,
-    files: Sequence[Path],
-    size: int | None,
-    strict: bool,
-    on_file: Callable[[int, int], None] | None,
-    save: Callable[[], None] | None,
-) -> None:
-    shape = pixels.shape[1:]
-    for i in range(reached.done, len(files)):
-        try:
-            picture = images.read(files[i])
-        except InputError as error:
-            if strict:
-                raise
-            reached.skipped.append(str(error))
-        else:
-            if size is None and (picture.height, picture.width) != shape[1:]:
-                there, here = f"{shape[2]}x{shape[1]}", f"{picture.width}x{picture.height}"
-                raise InputError(f"the pictures in {folder} differ in size, {there} and {here}: give one with --size")
-            pixels[reached.kept] = images.to_tensor(picture, shape).numpy()
-            reached.kept += 1
-            reached.colour |= picture.mode == "RGB"
-        reached.done = i + 1
-        if on_file:
-            on_file(reached.done, len(files))
-        if save and (reached.done % SAVE_EVERY == 0 or reached.done == len(files)):
-            save()
-
-
-def _first_size(folder: Path, files: Sequence[Path]) -> tuple[int, int]:
-    """Height and width of the first picture that can be read."""
-    first = None
-    for file in files:
-        try:
-            picture = images.read(file)
-        except InputError as error:
-            first = first or error
-        else:
-            return picture.height, picture.width
-    raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {first}")
-
-
-def _digest(folder: Path, files: Sequence[Path], shape: tuple[int | None, ...]) -> str:
-    """Changes with any file's name, size or time."""
-    digest = hashlib.sha256(repr((str(folder.resolve()), shape)).encode())
-    for file in files:
-        facts = file.stat()
-        digest.update(
-            repr((os.fsencode(file.relative_to(folder)), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)).encode()
-        )
-    return digest.hexdigest()[:16]
-
-
-def _open(place: Path, whole: tuple[int, ...]) -> tuple[np.ndarray, Pass]:
-    """The file to decode into, and how far it has come."""
+    decoder = _Decoder(folder, files, wanted, cache, strict, on_file)
     try:
-        reached = Pass(**json.loads((place / "pass.json").read_text()))
-        pixels = np.lib.format.open_memmap(place / "images.npy", mode="r+")
-        if pixels.shape == whole:
+        pixels, reached = decoder.run(decoder.expected_depths())
+    except _Deeper:
+        pixels, reached = decoder.run(survey(files, wanted.span))
+    tally, depths = reached.tally, Depths(reached.spans)
+    if not tally.kept:
+        raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {tally.skipped[0]}")
+    images = torch.from_numpy(pixels[: tally.kept])
+    if not wanted.channels and not tally.colour:
+        images = images[:, :1]
+    if depths.deepest == "uint8" and wanted.span is None:
+        depths = Depths({"uint8": find_range(_BYTE, 0, reached.high)})
+    notes = [] if wanted.span else depths.notes(folder)
+    return Decoded(images, depths.span, notes + tally.notes(images.shape[1]), tally.skipped)
+
+
+class _Decoder:
+    """One folder, decoded for one purpose."""
+
+    def __init__(
+        self,
+        folder: Path,
+        files: Sequence[Path],
+        wanted: Wanted,
+        cache: Path,
+        strict: bool,
+        on_file: Callable[[int, int], None] | None,
+    ) -> None:
+        self.folder, self.files, self.wanted, self.strict, self.on_file = folder, files, wanted, strict, on_file
+        width, height = wanted.size or self._first_size()
+        self.shape = (wanted.channels or 3, height, width)
+        self.cache = cache / "decoded"
+
+    @cached_property
+    def place(self) -> Path:
+        """The folder of the pass and of what it has decoded."""
+        return self.cache / f"{self.folder.resolve().name}-{self._digest()}"
+
+    def expected_depths(self) -> Depths:
+        """Those that a pass found before; else 8 bits, until a picture has more."""
+        if not self._fits(TYPES[-1]) and (saved := _read_pass(self.place)):
+            return Depths(saved.spans)
+        return Depths({"uint8": self.wanted.span or full_range(_BYTE)})
+
+    def run(self, depths: Depths) -> tuple[np.ndarray, Pass]:
+        """Decode all pictures, taken to be of ``depths``.
+
+        Raises:
+            _Deeper: one of them is not.
+            InputError: they differ in size, or one cannot be read and ``strict`` is set.
+        """
+        whole = (len(self.files), *self.shape)
+        if self._fits(depths.deepest):
+            pixels, reached = np.empty(whole, depths.deepest), Pass(depths.spans)
+            self._fill(pixels, reached, save=None)
             return pixels, reached
-    except (OSError, ValueError, TypeError):
-        pass
+        self.place.mkdir(parents=True, exist_ok=True)
+        with distributed.first_process_first(), locked(self.place, wait=True):
+            sweep(self.place)
+            stored, reached = _open(self.place, whole, depths)
+            if self.strict and reached.tally.skipped:
+                raise InputError(reached.tally.skipped[0])
+            self._fill(stored, reached, lambda: _save(self.place, stored, reached))
+        return memory.mapped(self.place / "images.npy"), reached
+
+    def _fits(self, dtype: str) -> bool:
+        """Whether the pictures fit into memory, where they have this type."""
+        return len(self.files) * math.prod(self.shape) * np.dtype(dtype).itemsize <= memory.IN_MEMORY
+
+    def _fill(self, pixels: np.ndarray, reached: Pass, save: Callable[[], None] | None) -> None:
+        depths, tally, n = Depths(reached.spans), reached.tally, len(self.files)
+        for found in in_order(lambda file: self._read(file, depths), self.files[reached.done :]):
+            if isinstance(found, InputError):
+                if self.strict:
+                    raise found
+                tally.skipped.append(str(found))
+            else:
+                pixels[tally.kept] = found.pixels
+                tally.add(found.colour, found.changes, found.remarks)
+                reached.high = max(reached.high, found.high)
+            reached.done += 1
+            if self.on_file:
+                self.on_file(reached.done, n)
+            if save and (reached.done % SAVE_EVERY == 0 or reached.done == n):
+                save()
+
+    def _read(self, file: Path, depths: Depths) -> _Read | InputError:
+        """One picture, or why it cannot be read."""
+        try:
+            pixels, remarks = pictures.read(file, self.wanted.over)
+        except InputError as error:
+            return error
+        if pixels.dtype.name not in depths.spans:
+            raise _Deeper
+        depths.check(pixels, str(file), beyond=0)
+        changes = pictures.change_of(pixels, self.shape, self.wanted.fit)
+        if changes and not self.wanted.size:
+            there, here = f"{self.shape[2]}x{self.shape[1]}", f"{pixels.shape[1]}x{pixels.shape[0]}"
+            raise InputError(
+                f"the pictures in {self.folder} differ in size, {there} and {here}: give one for all as `size`"
+            )
+        high = int(pixels.max()) if pixels.dtype == np.uint8 else 0
+        ready = depths.to_deepest(pictures.bring_to(pixels, self.shape, self.wanted.fit))
+        return _Read(ready, pixels.shape[2] == 3, high, changes, remarks)
+
+    def _first_size(self) -> tuple[int, int]:
+        """Width and height of the first picture that can be read."""
+        first = None
+        for file in self.files:
+            try:
+                pixels = pictures.read(file).pixels
+            except InputError as error:
+                first = first or error
+            else:
+                return pixels.shape[1], pixels.shape[0]
+        raise InputError(f"none of the {len(self.files)} pictures in {self.folder} can be read; the first: {first}")
+
+    def _digest(self) -> str:
+        """Changes with what is wanted, and with any file's name, size or time."""
+        digest = hashlib.sha256(repr((str(self.folder.resolve()), self.wanted, self.shape)).encode())
+        for file in self.files:
+            facts = file.stat()
+            name = os.fsencode(file.relative_to(self.folder))
+            digest.update(repr((name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)).encode())
+        return digest.hexdigest()[:16]
+
+
+def _read_pass(place: Path) -> Pass | None:
+    """How far a pass has come; None if there is none, or none that can be used."""
+    try:
+        saved = json.loads((place / "pass.json").read_text())
+        spans = {name: tuple(span) for name, span in saved["spans"].items()}
+        return Pass(**saved | {"spans": spans, "tally": Tally(**saved["tally"])})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _open(place: Path, whole: tuple[int, ...], depths: Depths) -> tuple[np.memmap, Pass]:
+    """The file to decode into, and how far it has come."""
+    saved = _read_pass(place)
+    if saved and saved.spans == depths.spans:
+        try:
+            pixels = np.lib.format.open_memmap(place / "images.npy", mode="r+")
+            if pixels.shape == whole and pixels.dtype == depths.deepest:
+                return pixels, saved
+        except (OSError, ValueError):  # it is lost or damaged
+            pass
     (place / "pass.json").unlink(missing_ok=True)
-    pixels = np.lib.format.open_memmap(place / "images.npy", mode="w+", dtype=np.uint8, shape=whole)
+    pixels = np.lib.format.open_memmap(place / "images.npy", mode="w+", dtype=depths.deepest, shape=whole)
     if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would kill the process
         with (place / "images.npy").open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, pixels.offset + pixels.nbytes)
-    return pixels, Pass()
+    return pixels, Pass(depths.spans)
 
 
 def _save(place: Path, pixels: np.memmap, reached: Pass) -> None:

@@ -1,10 +1,9 @@
-"""Data sets: by name, from a folder of images, or from an array, as one tensor (N,C,H,W)."""
+"""Data sets to train on: by name, from a folder of pictures, or from an array."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import distributed as processes
-from ..data import pictures
-from ..data.decode import decode
+from .. import distributed
 from ..errors import InputError, unknown
+from ..pixels import MOST_CHANNELS, Range
+from . import pictures
+from .arrays import ARRAYS, from_array, load_array
+from .dataset import Dataset
+from .decode import Wanted, decode
+from .folder import find
+from .memory import at_random
 
 
 def default_root() -> Path:
@@ -39,8 +43,9 @@ def _mnist_like(name: str, **options: str) -> Callable[[Path, bool], Tensor]:
 
 def _omniglot(root: Path, train: bool) -> Tensor:
     data = _torchvision("Omniglot", root, background=train)
-    shape = (1, 28, 28)
-    return torch.stack([255 - pictures.to_tensor(picture, shape) for picture, _ in data])  # ink is black
+    drawings = (np.asarray(picture.convert("L"))[..., None] for picture, _ in data)
+    small = np.stack([pictures.bring_to(drawing, (1, 28, 28)) for drawing in drawings])
+    return torch.from_numpy(255 - small)  # ink is black
 
 
 def _cifar10(root: Path, train: bool) -> Tensor:
@@ -69,35 +74,34 @@ NAMED: dict[str, Callable[[Path, bool], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Images to train on: ``images`` is uint8, or float32 in [0,1], (N,C,H,W); ``name`` says where they are from."""
-
-    images: Tensor
-    name: str
-    skipped: tuple[str, ...] = ()
-    """One sentence for each file of a folder that could not be read."""
-
-
 def load(
     source: str | Path,
     *,
     root: Path | None = None,
     train: bool = True,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     channels: int | None = None,
+    fit: str = "crop",
+    over: str = "black",
+    span: Range | None = None,
+    without: Collection[Path] = (),
     strict: bool = False,
     on_file: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Load a data set.
 
     Args:
-        source: a name of ``NAMED``, a folder of images (any depth), or an ``.npy`` or ``.npz`` file.
+        source: a name of ``NAMED``, a folder of pictures (any depth), or an ``.npy`` or ``.npz`` file.
         root: where named data sets lie or are downloaded to, and where decoded folders go that are too large for memory
-            (:mod:`.decoding`); by default :func:`default_root`.
+            (:mod:`.decode`); by default :func:`default_root`.
         train: the training half of a named set, or its test half.
-        size: make the images of a folder this many pixels square.
-        channels: 1 for grey, 3 for colour; by default colour if any image of the folder has it.
+        size: bring the images to this size: (width, height), or one number for both.
+        channels: 1 for grey, 3 for colour, of an array 1 to 16; by default as the images are, where a folder is in
+            colour if any of its pictures is.
+        fit: how images are brought to ``size``, see :func:`.pictures.bring_to`.
+        over: what transparency is laid over, ``"black"`` or ``"white"``.
+        span: the values that are black and white; by default :func:`.pixels.find_range` has them, over all images.
+        without: folders inside ``source`` to leave out, such as the one that results go to.
         strict: stop at a picture of a folder that cannot be read, instead of skipping it.
         on_file: called with (files read, files in all) while a folder is read.
 
@@ -105,49 +109,65 @@ def load(
         InputError: there is no such data set, or it cannot be had or used as images.
     """
     path = Path(source)
-    if size is not None and size < 2:
-        raise InputError(f"size must be 2 pixels or more, got {size}")
-    if channels not in (None, 1, 3):
-        raise InputError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
-    if str(source) in NAMED:  # also where a folder has that name: ./mnist is the folder
-        loaded = Dataset(_named(str(source), root or default_root(), train), str(source))
-    elif path.is_dir():
-        files = pictures.find(path)
-        if not files:
-            raise InputError(f"{path} holds no images: give a folder with .png, .jpg or other pictures, at any depth")
-        images, skipped = decode(path, files, size, channels, strict, on_file, root or default_root())
-        return Dataset(images, path.name, tuple(skipped))
-    elif path.suffix.lower() in pictures.ARRAYS:
-        if not path.is_file():
-            raise InputError(f"no file at {path}: check the path")
-        loaded = Dataset(pictures.from_array(pictures.load_array(path), str(path)), path.name)
-    elif path.exists():
-        raise InputError(f"{path} is not a data set: give a folder of images, an .npy or .npz file, or a name")
-    elif len(path.parts) > 1 or path.suffix:
+    wanted = Wanted(_checked_size(size), channels, fit, over, span)
+    pictures.check_options(fit, over)
+    if channels is not None and not 1 <= channels <= MOST_CHANNELS:
         raise InputError(
-            f"nothing at {path}: give a folder of images, an .npy or .npz file, or one of {', '.join(NAMED)}"
+            f"`channels` must be 1 (grey), 3 (colour) or another number to {MOST_CHANNELS}, got {channels}"
         )
-    else:
-        raise unknown("data set", str(source), NAMED)
-    return _converted(loaded, size, channels)
+    if str(source) in NAMED:  # also where a folder has that name: ./mnist is the folder
+        return _converted(_named(str(source), root or default_root(), train, span), wanted)
+    if path.is_dir():
+        files, left_out = find(path, without)
+        decoded = decode(path, files, wanted, root or default_root(), strict, on_file)
+        return Dataset(decoded.images, path.name, decoded.span, (*left_out, *decoded.notes), tuple(decoded.skipped))
+    if path.suffix.lower() in ARRAYS and path.is_file():
+        array = from_array(load_array(path), str(path), beyond=0, span=span)
+        images = torch.from_numpy(at_random(array.pixels))
+        return _converted(Dataset(images, path.name, array.span, tuple(array.notes)), wanted)
+    if path.exists():
+        raise InputError(f"{path} is not a data set: give a folder of pictures, an .npy or .npz file, or a name")
+    if len(path.parts) > 1 or path.suffix:
+        raise InputError(
+            f"nothing at {path}: give a folder of pictures, an .npy or .npz file, or one of {', '.join(NAMED)}"
+        )
+    raise unknown("data set", str(source), NAMED)
 
 
-def _named(name: str, root: Path, train: bool) -> Tensor:
+def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    width, height = (size, size) if isinstance(size, int) else size
+    if min(width, height) < 2:
+        raise InputError(f"`size` must be 2 pixels or more each way, got {width}x{height}")
+    return width, height
+
+
+def _named(name: str, root: Path, train: bool, span: Range | None) -> Dataset:
     try:
-        with processes.first_alone():
-            return NAMED[name](root, train)
+        with distributed.first_process_first():
+            images = NAMED[name](root, train)
     except InputError:
         raise
     except Exception as error:  # torchvision raises almost anything on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"cannot load {name} from {root} or download it there ({reason}): point --data-root at it"
+            f"cannot load {name} from {root} or download it there ({reason}): point `data_root` at it"
         ) from None
+    return Dataset(images.contiguous(), name, span or (0.0, 255.0))
 
 
-def _converted(data: Dataset, size: int | None, channels: int | None) -> Dataset:
-    images, (_, c, h, w) = data.images, data.images.shape
-    shape = (channels or c, size or h, size or w)
-    if shape != (c, h, w):
-        images = torch.stack([pictures.to_tensor(pictures.to_picture(image), shape) for image in images])
-    return Dataset(images.contiguous(), data.name)
+def _converted(data: Dataset, wanted: Wanted) -> Dataset:
+    """The data set with images of the wanted size and number of channels."""
+    found, height, width = data.shape
+    wanted_width, wanted_height = wanted.size or (width, height)
+    shape = (wanted.channels or found, wanted_height, wanted_width)
+    if shape == data.shape:
+        return data
+    images = [np.moveaxis(image.numpy(), 0, 2) for image in data.images]
+    converted = torch.from_numpy(np.stack([pictures.bring_to(image, shape, wanted.fit) for image in images]))
+    changes = pictures.change_of(images[0], shape, wanted.fit)
+    if shape[0] != found:
+        changes.append("made grey" if shape[0] == 1 else "made RGB")
+    notes = (*data.notes, *(f"the images were {change}" for change in changes))
+    return Dataset(converted, data.name, data.span, notes, data.skipped)

@@ -25,12 +25,13 @@ import torch
 from torch import Tensor
 
 from ..dae import DenoisingAutoencoder
-from ..data.pictures import binarise, to_float
 from ..errors import InputError
-from ..losses import MEAN_SEEKING, bce
+from ..losses import bce
 from ..noise import ImageNoise
+from ..pixels import as_images, binarise, to_float
+from ..sampling.plan import card_of
 from ..sampling.samplers import Denoiser
-from ..sampling.tasks import batch_size, check_shape, facts
+from ..sampling.tasks import batch_size
 
 
 class Estimate(NamedTuple):
@@ -52,19 +53,19 @@ class Estimate(NamedTuple):
 def has_bound(dae: DenoisingAutoencoder) -> bool:
     """Whether the model has an order-agnostic likelihood: trained by BCE over all rates of erasure."""
     q = dae.corruption
-    return q.reveals and (q.low, q.high) == (0, 1) and dae.objective == "bce"
+    return q.binary and bool(q.extra) and (q.low, q.high) == (0, 1) and dae.card.loss == "bce"
 
 
-def _check_bound(dae: DenoisingAutoencoder, images: Tensor) -> None:
+def _checked(dae: DenoisingAutoencoder, images: Tensor) -> Tensor:
     if not has_bound(dae):
         raise InputError(
-            f"this model was trained by {dae.objective} under {dae.corruption}, which gives no likelihood of binary "
-            "images: train one with --corruption 'erasure(0..1)'"
+            f"this model was trained by {dae.card.loss} under {dae.corruption}, which gives no likelihood of binary "
+            "images: train one with `corruption` 'erasure(0..1)'"
         )
-    check_shape(dae, images)
+    return as_images(images, shape=dae.shape, beyond=0)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def bound(
     dae: DenoisingAutoencoder,
     images: Tensor,
@@ -85,7 +86,7 @@ def bound(
     Raises:
         InputError: the model has no such likelihood, or the images are not of its shape.
     """
-    _check_bound(dae, images)
+    images = _checked(dae, images)
     n, size = len(images), batch_size(dae.shape)
     strata = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     values = []
@@ -99,7 +100,7 @@ def bound(
     return Estimate(torch.cat(values))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def ensemble(
     dae: DenoisingAutoencoder,
     images: Tensor,
@@ -113,7 +114,7 @@ def ensemble(
     Takes M network calls a pixel and image. Arguments and errors are those of :func:`bound`, with ``orders`` for M; the
     second estimate has the expectation that :func:`bound` has.
     """
-    _check_bound(dae, images)
+    images = _checked(dae, images)
     logs = []
     for i in range(len(images)):
         x, noise = _binary(dae, images[i : i + 1], i, seed)
@@ -129,7 +130,7 @@ def _binary(dae: DenoisingAutoencoder, images: Tensor, first: int, seed: int) ->
     """A batch of images made binary, and the noise to go on with."""
     x = to_float(images).to(dae.device)
     noise = ImageNoise(seed, first, len(x), dae.device)
-    return binarise(x, dae.info.get("binarise") or "dynamic", noise), noise
+    return binarise(x, dae.card.binarise or "dynamic", noise), noise
 
 
 def _log_p_in_orders(dae: DenoisingAutoencoder, x: Tensor, keys: Tensor) -> Tensor:
@@ -173,13 +174,14 @@ def flow(
         InputError: the model does not go that low, or the images are not 8-bit.
     """
     q = dae.corruption
-    check_shape(dae, images)
-    if getattr(dae, "objective", "bce") not in MEAN_SEEKING or facts(dae).get("binarise"):
+    card = card_of(dae)
+    images = as_images(images, shape=dae.shape)
+    if card.objective != "mean" or card.binarise:
         raise InputError("a likelihood of grey images needs a model that was trained on them by bce or mse")
     if not (q.is_gaussian and q.ranged and q.low <= SMALLEST_STEP):
         raise InputError(
             f"this model has {q}: a likelihood of grey images needs Gaussian noise from 1/512 on: "
-            "train one with --corruption 'gaussian(0.0019..20)'"
+            "train one with `corruption` 'gaussian(0.0019..20)'"
         )
     if images.dtype != torch.uint8:
         raise InputError("a likelihood in bits is one of 8-bit images: convert them to uint8")
@@ -201,7 +203,7 @@ def log_density(dae: Denoiser, x: Tensor, noise: ImageNoise, steps: int = 50, pr
         directions = [noise.normal(x.shape).sign() for _ in range(probes)]
     else:
         directions = list((d**0.5 * torch.eye(d, device=x.device)).view(d, 1, *x.shape[1:]))
-    levels = dae.corruption.levels(steps)[:-1].flip(0).double().tolist()
+    levels = dae.corruption.schedule(steps)[:-1].flip(0).double().tolist()
     change = torch.zeros(len(x), dtype=torch.float64)
     slope, divergence = _flow(dae, x, levels[0], directions)
     for sigma, following in itertools.pairwise(levels):

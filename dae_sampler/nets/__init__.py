@@ -1,7 +1,11 @@
 """Networks: ``net(x_in, c) -> logits``, with x_in the scaled x_tilde and c an embedding of the level, or None.
 
-c has a row for each image, or one where all of them have one level.
-``net.outer`` are the layers from or to pixels and from c, if the :mod:`~dae_sampler.optimizer` is to treat them apart.
+c has a row for each image, or one where all of them have one level. A network, also one of yours, is a
+``torch.nn.Module`` that is made by ``Net(shape, conditional, extra, ...)``: shape (C, H, W) of the images, whether
+there is a c, and how many channels x_in has beyond C; what follows comes from its text. It may have two attributes:
+
+- ``embedding``: the length of c, 0 (or none) without one;
+- ``outer``: layers from or to pixels and from c, which the :mod:`~dae_sampler.training.optimizer` treats apart.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 from torch import nn
 
 from .. import spec
+from ..errors import InputError
 from .conv import Conv
 from .dense import Dense
 from .unet import UNet
@@ -27,4 +32,18 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
     Raises:
         InputError: the text does not parse, or names an unknown network or argument.
     """
-    return spec.parse_one(text).build("net", NETS, shape, conditional, extra)
+    part = spec.parse_one(text)
+    if ":" in part.name and part.name not in NETS:
+        raise InputError(
+            f"{part.name} is not a built-in network: if you trust it, name it by `net`, "
+            "or in Python by dae_sampler.nets.import_own"
+        )
+    net = part.build("net", NETS, shape, conditional, extra)
+    if conditional and not getattr(net, "embedding", 0):
+        raise InputError(f"{text} takes no level: set its attribute embedding, or train it at one level")
+    return net
+
+
+def import_own(text: str) -> None:
+    """Import the networks that ``text`` names as ``module:Class``; see :func:`.spec.import_own`."""
+    spec.import_own(text, "net", nn.Module, NETS)

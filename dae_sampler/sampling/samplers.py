@@ -22,18 +22,20 @@ For an erasure the state is x_tilde with its mask:
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from ..corruption import Corruption
-from ..data.pictures import binarise
+from ..corruption.base import Corruption
 from ..errors import InputError
 from ..noise import Noise
+from ..pixels import binarise
 
 
 class State(NamedTuple):
@@ -83,7 +85,7 @@ def walk(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, draw: bool =
     """
     for k, (level, following) in enumerate(itertools.pairwise(levels.tolist())):
         if k:
-            x = dae.corruption(x, torch.tensor(level, device=x.device), noise)
+            x = dae.corruption.draw(x, torch.tensor(level, device=x.device), noise).x_tilde
         x_hat = dae(x, level)
         x = binarise(x_hat, "dynamic", noise) if draw else x_hat
         yield State(x, x_hat, following)
@@ -214,6 +216,52 @@ def reveal(
         yield State(torch.cat([probabilities, keep], 1) if means and following <= 0 else x, x_hat, following)
 
 
-SAMPLERS: dict[str, Callable[..., Iterator[State]]] = {
-    f.__name__: f for f in (iterate, walk, langevin, euler, heun, dpm, ancestral, reveal)
-}
+def _sigmas(q: Corruption) -> bool:
+    return q.is_gaussian and q.ranged
+
+
+def _erasure_rates(q: Corruption) -> bool:
+    return bool(q.extra) and q.ranged
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """All that is known of a sampler: a row of ``SAMPLERS``."""
+
+    function: Callable[..., Iterator[State]]
+    steps: int
+    """Usual number of steps."""
+    fits: Callable[[Corruption], bool]
+    """Whether it goes with a corruption."""
+    usual: dict[str, float] = field(default_factory=dict)
+    """Its options where nobody names a sampler."""
+    painting: dict[str, float] | None = None
+    """The same where some pixels are known; None if another sampler is better at that."""
+    anneals: bool = True
+    """Whether it follows falling levels; else it stays at one, and seed images are not corrupted first."""
+    keeps_mask: bool = True
+    """Whether it keeps the mask that a state carries; if not, pixels known by that mask are forgotten."""
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def options(self) -> list[str]:
+        """Names of what can be set."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+_ROWS = (
+    Sampler(dpm, 20, _sigmas, usual={"eta": 1}),
+    Sampler(ancestral, 50, _sigmas, painting={"resample": 4}),
+    Sampler(heun, 18, _sigmas),
+    Sampler(euler, 40, _sigmas),
+    Sampler(langevin, 200, _sigmas),
+    Sampler(reveal, 98, _erasure_rates, painting={}),
+    Sampler(walk, 50, lambda q: True, keeps_mask=False),
+    Sampler(iterate, 10, lambda q: not q.extra, anneals=False),
+)
+SAMPLERS: dict[str, Sampler] = {row.name: row for row in _ROWS}
+"""By name, those first that are taken first where nothing is said."""

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..corruption import Gaussian
+from ..corruption.gaussian import Gaussian
 
 
 class Density(ABC):

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from ..dae import DenoisingAutoencoder
-from ..data import named as data
-from ..data.pictures import to_float
+from ..data import named
 from ..errors import unknown
 from ..noise import ImageNoise
+from ..pixels import to_float
 from ..sampling.samplers import Denoiser, iterate
-from ..theory.densities import NAMED, Density, Exact, Gaussians, Points
-from ..training.loop import Recipe, fit
+from ..training.loop import fit
+from ..training.recipe import Recipe
+from .densities import NAMED, Density, Exact, Gaussians, Points
 
 GROUPS = 20
 """Groups of draws whose spread gives the confidence intervals."""
@@ -49,7 +50,7 @@ class Agreement(NamedTuple):
     cosine_interval: float
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def agreement(dae: Denoiser, density: Density, sigma: float, n: int = 20_000, seed: int = 1) -> Agreement:
     """Compare a denoiser with the truth at ``n`` draws from p_sigma."""
     generator = torch.Generator().manual_seed(seed)
@@ -92,7 +93,7 @@ class Climb(NamedTuple):
     """Where each start went, (steps+1, N, d)."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def climb(
     dae: Denoiser,
     density: Density,
@@ -143,7 +144,7 @@ class Verification:
     limit: list[tuple[float, float]]
     """(sigma, :func:`limit` there); empty where the density is not smooth."""
 
-    def facts(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """For JSON."""
         climbs = {k: {"steps": c.steps, "rising": c.rising, "reaching": c.reaching} for k, c in self.climbs.items()}
         agreements = {loss: [a._asdict() for a in some] for loss, some in self.agreements.items()}
@@ -158,9 +159,10 @@ def density(name: str, points: int, root: Path | None) -> tuple[Density, tuple[i
     """
     if name in NAMED:
         return NAMED[name](), (1, 1, NAMED[name]().dim)
-    if not name or (not Path(name).exists() and name not in data.NAMED):
-        raise unknown("density", name, [*NAMED, *data.NAMED])
-    images = to_float(data.load(name, root=root).images[:points])
+    if not name or (not Path(name).exists() and name not in named.NAMED):
+        raise unknown("density", name, [*NAMED, *named.NAMED])
+    dataset = named.load(name, root=root)
+    images = to_float(dataset.images[:points], dataset.span)
     return Points(images.flatten(1)), tuple(images.shape[1:])
 
 
@@ -192,8 +194,7 @@ def verify(
     recipe = Recipe(steps=steps, batch=BATCH, lr=RATE, every=steps, seed=seed)
     models = {}
     for loss in ("bce", "mse"):
-        torch.manual_seed(seed)
-        dae = DenoisingAutoencoder(net, corruption, shape, loss)
+        dae = DenoisingAutoencoder(net, corruption, shape, loss, seed)
         models[loss] = fit(dae, x, recipe, on_progress=lambda progress: on_step and on_step())
     middle = sigmas[len(sigmas) // 2]
     start = x[: min(500, VALUES // (100 * truth.dim) + 1)].flatten(1)

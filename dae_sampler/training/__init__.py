@@ -1,1 +1,17 @@
-"""Moved here; see the modules."""
+"""Training: the recipe, the loop that follows it, the run folder it leaves behind, and the job that ties them."""
+
+from __future__ import annotations
+
+from ..lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Job": "recipe",
+        "Recipe": "recipe",
+        "Run": "run",
+        "TrainingInterrupted": "loop",
+        "fit": "loop",
+        "validate": "validation",
+    },
+)

@@ -1,7 +1,7 @@
 """The optimiser: Muon for weight matrices, AdamW for the rest; both are torch's.
 
 Muon (Jordan et al. 2024) orthogonalises the momentum of a matrix, so that no direction dominates its update; how
-it compares with AdamW is in docs/quality.md. A convolution's weight (O,I,h,w) is the matrix (O, h w I).
+it compares with AdamW is in docs/dev/log.md. A convolution's weight (O,I,h,w) is the matrix (O, h w I).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Optimizer:
 
     def __init__(self, dae: DenoisingAutoencoder, name: str, weight_decay: float) -> None:
         self.weights = dict(dae.named_parameters())
-        outer = {weight for layer in dae.net.outer for weight in layer.parameters()}
+        outer = {weight for layer in getattr(dae.net, "outer", ()) for weight in layer.parameters()}
         self.matrices = {
             k: _channels_last(w.detach()).view(len(w), -1)  # a view, to change the weight itself
             for k, w in self.weights.items()

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Run:
         """
         run = cls(folder)
         if not run.config_file.is_file():
-            raise InputError(f"{folder} holds no run to resume: leave out --resume to start one")
+            raise InputError(f"{folder} holds no run to resume: leave out `resume` to start one")
         return run
 
     def read_config(self) -> dict[str, Any]:
@@ -79,12 +79,20 @@ class Run:
         with replacing(self.metrics_file) as temporary:
             temporary.write_text(text.getvalue())
 
-    def save_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def save_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Replace the one state file."""
         from safetensors.torch import save_file
 
         with replacing(self.state_file) as temporary:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"run": json.dumps(facts)})
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"run": json.dumps(numbers)})
+
+    def abandon(self) -> None:
+        """Remove the folder if no training has begun in it."""
+        if not self.config_file.exists():
+            with suppress(OSError):  # something else is in it
+                self.folder.rmdir()
+                if self.folder.parent == Path("runs"):
+                    self.folder.parent.rmdir()
 
     def done(self) -> int:
         """Steps that the saved state stands for, 0 without one."""
@@ -128,7 +136,7 @@ class Run:
                 stack.enter_context(locked(self.folder, wait=False))
             except BlockingIOError:
                 raise InputError(
-                    f"another process is training in {self.folder}: wait for it, or give another --out"
+                    f"another process is training in {self.folder}: wait for it, or give another `out`"
                 ) from None
             sweep(self.folder)
             yield

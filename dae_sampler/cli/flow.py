@@ -1,0 +1,97 @@
+"""How pictures go through a command: what is read, what waits, what is written where."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..errors import InputError
+from .options import Compare, Every, Out, Over, Quiet, Strict, Trajectory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..data.inputs import Inputs
+    from ..gallery import Film, Writer
+
+
+@dataclass(frozen=True)
+class Places:
+    """What is written, and how pictures are read."""
+
+    out: Out = None
+    compare: Compare = False
+    trajectory: Trajectory = None
+    every: Every = 1
+    over: Over = "black"
+    strict: Strict = False
+    quiet: Quiet = False
+
+    def film(self) -> Film | None:
+        """The animation, if one was asked for."""
+        from ..gallery import Film
+
+        return Film(self.trajectory, self.every) if self.trajectory else None
+
+
+class Reading:
+    """Images on their way to a task: those that have been handed over wait for what is made of them."""
+
+    def __init__(self, inputs: Inputs, size: int) -> None:
+        self.inputs, self.size = inputs, size
+        self.waiting: deque[tuple[Tensor, list[str]]] = deque()
+
+    def images(self) -> Iterator[Tensor]:
+        """The batches as the task reads them."""
+        for x, names in self.inputs.batches(self.size):
+            self.waiting.append((x, names))
+            yield x
+
+
+class Shown:
+    """The first images before and after, with ``versions`` made of each."""
+
+    def __init__(self, versions: int = 1) -> None:
+        self.versions = versions
+        self.parts: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, before: Tensor, after: Tensor) -> None:
+        """A batch; what is beyond the picture's size is dropped."""
+        from ..gallery import MOST_SHOWN
+
+        if missing := MOST_SHOWN - sum(len(some) for some, _ in self.parts):
+            self.parts.append((before[:missing], after[: missing * self.versions]))
+
+    def both(self) -> tuple[Tensor, Tensor]:
+        """All that was kept."""
+        import torch
+
+        from ..pixels import to_float
+
+        before, after = zip(*self.parts, strict=True)
+        return torch.cat([to_float(x) for x in before]), torch.cat(after)
+
+
+def destination(name: str, source: Path, out: Path | None) -> Path:
+    """Where images made from ``source`` go: ``out``, or an array or folder of that name."""
+    return out or Path(name + (".npy" if source.suffix.lower() in (".npy", ".npz") else ""))
+
+
+def beside_of(out: Path) -> Path:
+    """Where the picture of --compare goes."""
+    if not out.name:
+        raise InputError(f"`compare` writes a picture named after `out`, and {out} is no name: give a folder or a file")
+    return out.with_name(f"{out.stem}-compare.png")
+
+
+def guard(inputs: Inputs, source: Path, writer: Writer, *beside: Path | None, mask: Path | None = None) -> None:
+    """Refuse to write over what is read, or among it, where a second run would read it."""
+    folder = source.resolve() if source.is_dir() else source.resolve().parent
+    if writer.is_folder and writer.out.resolve() == folder:
+        raise InputError(f"{writer.out} holds the input, which results could overwrite: choose another `out`")
+    read = [*inputs.files, *([mask] if mask else [])]
+    files.check_apart(read, [*writer.paths(inputs.names), *(path for path in beside if path)])

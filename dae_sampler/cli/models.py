@@ -1,0 +1,73 @@
+"""The command info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import checkpoint, hub
+from ..card import Card
+from ..training.run import Run
+from .console import counted, duration, print_json, say, say_next
+from .options import Json, Model, command
+
+
+@command("dae-sampler info mnist", "dae-sampler info runs/mnist --json")
+def info(model: Model, as_json: Json = False) -> None:
+    """Show what a model or run contains."""
+    found: dict[str, Any] = {}
+    run, card = Run(Path(model)), None
+    if run.config_file.is_file():
+        found["run"] = {"folder": model, "asked": run.read_config(), "reached": (run.read_metrics() or [{}])[-1]}
+    if not found or (run.folder / "model.safetensors").is_file():
+        path = hub.resolve(model)
+        card, digest = checkpoint.read_card(path)
+        found["model"] = {"file": str(path), "bytes": path.stat().st_size, "sha256": digest, **_for_json(card)}
+    if as_json:
+        print_json(found)
+        return
+    if "run" in found:
+        _say_run(found["run"])
+    if card:
+        _say_card(card, found["model"])
+        say_next("dae-sampler", "sample", model)
+
+
+def _for_json(card: Card) -> dict[str, Any]:
+    """The card, and beside its fields the names under which versions before 0.3 printed some of them."""
+    plan = card.plans.get("sample")
+    older = {"data": card.data, "images": card.images, "version": card.version, "binarise": card.binarise}
+    sampler = {"sampler": {"name": plan["sampler"], "steps": plan["steps"]}} if plan else {}
+    more = {"training": card.training, "licence": card.licence, "from": card.start}
+    info = older | sampler | {name: value for name, value in more.items() if value}
+    return card.to_json() | {"shape": [card.channels, *(card.size or (None, None))], "info": info}
+
+
+def _say_run(run: dict[str, Any]) -> None:
+    asked, reached = run["asked"], run["reached"]
+    at = f"step {reached['step']}, held-out loss {float(reached['valid_loss']):.4f}" if reached else "not begun"
+    say(f"run: {run['folder']}, on {asked.get('data')}: {at}")
+
+
+def _say_card(card: Card, file: dict[str, Any]) -> None:
+    size = "any size" if card.size is None else f"{card.size[1]}x{card.size[0]}"
+    kind = {1: "grey", 3: "colour"}.get(card.channels, f"{card.channels} channels")
+    steps, seconds = card.training.get("steps"), card.training.get("seconds")
+    trained = f", {counted(steps, 'step')}" if steps else ""
+    trained += f" in {duration(seconds)}" if seconds else ""
+    number = f" ({counted(card.images, 'image')})" if card.images else ""
+    plan = card.plans.get("sample")
+    excess = ", ".join(f"{value:.4f} at {level:.3g}" for level, value in card.excess)
+    lines = {
+        "model": f"{file['file']} ({file['bytes'] / 1e6:.1f} MB)",
+        "images": f"{size}, {kind}" + (f", binary ({card.binarise})" if card.binarise else ""),
+        "network": f"{card.net}, trained by {card.loss} under {card.corruption}",
+        "trained on": (card.data or "unknown data") + number + trained,
+        "samples by": f"{plan['sampler']}, {counted(plan['steps'], 'step')}" if plan else "",
+        "excess": excess,
+        "licence": " ".join(text for text in (card.licence, card.terms) if text),
+    }
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        if text:
+            say(f"{name:<{width}}  {text}")

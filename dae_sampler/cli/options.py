@@ -1,0 +1,168 @@
+"""Options that commands share, and how a group of options becomes part of a command."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from ..dae import DenoisingAutoencoder
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+SPELLED = {"start": "--from", "n": "-n", "as_json": "--json"}
+"""Options that are not spelled like the parameter they are."""
+running: set[str] = set()
+"""Names of the options of the command that runs, so that an error can tell which of them would help."""
+
+Model = Annotated[str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, or a run folder.")]
+Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (any depth), or an .npy/.npz array.")]
+Level = Annotated[float | None, typer.Option(help="Level to start from, such as sigma; default: 0.4 or the nearest.")]
+Damage = Annotated[float | None, typer.Option(help="How strong the damage is, such as sigma of the noise.")]
+DataRoot = Annotated[str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Folder for named data sets.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same result.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at a picture that cannot be read, instead of skipping it.")
+]
+Compare = Annotated[bool, typer.Option("--compare", help="Also write OUT-compare.png: before and after, side by side.")]
+Out = Annotated[
+    Path | None, typer.Option(help="A folder, a grid (.png) or an array (.npy); by default named after the command.")
+]
+Trajectory = Annotated[Path | None, typer.Option(help="Write the way there as an animation: .gif or .webp.")]
+Every = Annotated[int, typer.Option(min=1, help="Keep every k-th step of the trajectory.")]
+Over = Annotated[str, typer.Option(help="Lay transparent pictures over black or white.")]
+
+
+@dataclass(frozen=True)
+class How:
+    """How a model is applied."""
+
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="iterate, walk, langevin, euler, heun, dpm, ancestral or reveal, with options as in "
+            "'iterate(eta=0.5)', 'heun(churn=0.1)', 'walk(draw=1)', 'reveal(temperature=0.8, means=1)'; "
+            "default: the model's best."
+        ),
+    ] = None
+    steps: Annotated[int | None, typer.Option(min=1, max=100_000, help="Sampling steps; default: the sampler's.")] = (
+        None
+    )
+    batch: Annotated[int | None, typer.Option(min=1, max=65536, help="Images computed together.")] = None
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What loads and runs a model."""
+
+    corruption: Annotated[
+        str, typer.Option(help="For a model of your own corruption: module:Class, to be imported.")
+    ] = ""
+    net: Annotated[str, typer.Option(help="For a model of your own network: module:Class, to be imported.")] = ""
+    seed: Seed = 0
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    precision: Annotated[
+        str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where the hardware has it.")
+    ] = "auto"
+
+    def load(self, model: str) -> DenoisingAutoencoder:
+        """The model, after the import of what the user named."""
+        from .. import checkpoint
+
+        import_own(self.corruption, self.net)
+        return checkpoint.load(model, self.device, self.precision)
+
+
+def import_own(corruption: str, net: str) -> None:
+    """Import the user's own classes that two texts name."""
+    if ":" in corruption:
+        from ..corruption import import_own as import_corruptions
+
+        import_corruptions(corruption)
+    if ":" in net:
+        from ..nets import import_own as import_nets
+
+        import_nets(net)
+
+
+def as_options(message: str) -> str:
+    """A message of the library with its `parameters` as the options that people type."""
+    return re.sub(r"`([a-z_]+)`", lambda m: SPELLED.get(m[1], "--" + m[1].replace("_", "-")), message)
+
+
+def own(corruption: str, net: str) -> list[str]:
+    """The options that name the user's own classes again."""
+    given = [("--corruption", corruption), ("--net", net)]
+    return [word for option, text in given if ":" in text for word in (option, text)]
+
+
+def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command of the app, its examples one a line under its help.
+
+    A parameter whose type is a dataclass stands for the options that its fields are.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        run = _expanded(function)
+        app.command(name=function.__name__, epilog="\n\n".join(["Examples:", *examples]))(run)
+        return run
+
+    return register
+
+
+def _expanded(function: Callable[..., None]) -> Callable[..., None]:
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in groups:
+            parameters += _parameters(groups[parameter.name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
+
+    def run(**values: Any) -> None:
+        running.clear()
+        running.update(values)
+        values = {name: _at_home(value) for name, value in values.items()}
+        for name, kind in groups.items():
+            own = {known.name: values.pop(known.name) for known in fields(kind) if known.name in values}
+            values[name] = kind(**own)
+        function(**values)
+
+    run.__doc__ = function.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {}
+    return run
+
+
+def _at_home(value: Any) -> Any:
+    """``~`` as the shell leaves it in ``--out=~/x.png`` and in environment variables."""
+    if isinstance(value, Path):
+        return value.expanduser()
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~") else value
+
+
+def _parameters(kind: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    shown = [known for known in fields(kind) if "help" not in known.metadata or known.metadata["help"]]
+    arguments_first = sorted(shown, key=lambda known: not known.metadata.get("argument"))
+    return [_parameter(known, hints[known.name]) for known in arguments_first]
+
+
+def _parameter(known: Field[Any], hint: Any) -> inspect.Parameter:
+    about = known.metadata
+    if about:  # described without typer, as training's options are
+        more = {key: about[key] for key in ("min", "max", "envvar") if about.get(key) is not None}
+        name, text = f"--{(about['name'] or known.name).replace('_', '-')}", as_options(about["help"])
+        made = typer.Argument(help=text) if about.get("argument") else typer.Option(name, help=text, **more)
+        hint = Annotated[hint, made]
+    default = known.default if known.default is not MISSING else ...
+    return inspect.Parameter(known.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)

@@ -1,0 +1,123 @@
+"""The commands refine and denoise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import console, counted, listed, say, say_next, say_notes
+from .flow import Places, Reading, Shown, beside_of, destination, guard
+from .generate import Watched
+from .options import Compute, Damage, How, Level, Model, Source, command, own
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..dae import DenoisingAutoencoder
+    from ..sampling.plan import Plan
+
+
+@command(
+    "dae-sampler refine mnist vae-samples/ --level 0.5 --compare",
+    "dae-sampler refine mnist gan.npy --level 0.5 --added 0.4",
+    "dae-sampler refine mnist-paper digits.npy --sampler iterate --steps 10",
+)
+def refine(
+    model: Model,
+    source: Source,
+    how: How,
+    places: Places,
+    compute: Compute,
+    level: Level = None,
+    added: Annotated[
+        float | None,
+        typer.Option(help="Level of the noise that is added; below --level, an image's own faults count as noise too."),
+    ] = None,
+) -> None:
+    """Add noise to images up to a level and sample down: they move to where the data are dense.
+
+    With --sampler iterate, the paper's refinement: plain iteration, no noise added.
+    """
+    console.quiet = places.quiet
+    from ..sampling import tasks
+    from ..sampling.plan import resolve
+
+    dae = compute.load(model)
+    plan = resolve("refine", dae, how.sampler, how.steps, level)
+    added = tasks.check_added(dae, plan, added)
+
+    def apply(batches: Iterator[Tensor], **options: Any) -> Iterator[Tensor]:
+        return tasks.refine(dae, batches, plan, added=added, seed=compute.seed, **options)
+
+    _restore("refined", dae, source, plan, how, places, apply)
+    higher = min(1.5 * (plan.level or 0), dae.corruption.high)
+    if plan.level is not None and higher > plan.level:
+        say("to invent more:")
+        say_next(
+            "dae-sampler", "refine", model, source, "--level", f"{higher:g}", *own(compute.corruption, compute.net)
+        )
+
+
+@command(
+    "dae-sampler denoise mnist scans/ --level 0.5 --compare",
+    "dae-sampler denoise mnist noisy.npy --level 0.8 --steps 1",
+)
+def denoise(model: Model, source: Source, how: How, places: Places, compute: Compute, level: Damage = None) -> None:
+    """Restore images that are already damaged at --level, adding nothing.
+
+    --steps 1 gives the posterior mean, which has the least squared error.
+    """
+    console.quiet = places.quiet
+    from ..sampling import tasks
+    from ..sampling.plan import resolve
+
+    dae = compute.load(model)
+    plan = resolve("denoise", dae, how.sampler, how.steps, level)
+
+    def apply(batches: Iterator[Tensor], **options: Any) -> Iterator[Tensor]:
+        return tasks.denoise(dae, batches, plan, seed=compute.seed, **options)
+
+    _restore("denoised", dae, source, plan, how, places, apply)
+    if not places.compare:
+        asked = [] if level is None else ["--level", f"{level:g}"]
+        say_next("dae-sampler", "denoise", model, source, *asked, "--compare", *own(compute.corruption, compute.net))
+
+
+def _restore(
+    name: str,
+    dae: DenoisingAutoencoder,
+    source: Path,
+    plan: Plan,
+    how: How,
+    places: Places,
+    apply: Callable[..., Iterator[Tensor]],
+) -> None:
+    """Read, apply, write: what refine and denoise have in common."""
+    from ..data.inputs import open_inputs
+    from ..gallery import Writer, pairs, save_picture
+    from ..sampling.tasks import batch_size
+
+    out = destination(name, source, places.out)
+    beside = beside_of(out) if places.compare else None
+    film, level = places.film(), plan.level or 0.0
+    inputs = open_inputs(
+        source, dae.shape, beyond=dae.corruption.overshoot(level), over=places.over, strict=places.strict, without=[out]
+    )
+    writer, shown = Writer(out, inputs.count), Shown()
+    guard(inputs, source, writer, beside, places.trajectory)
+    with writer, Watched(dae, plan, inputs.count, how.batch, film) as watched:
+        reading = Reading(inputs, how.batch or batch_size(dae.shape))
+        for made in apply(reading.images(), on_step=watched.step):
+            before, names = reading.waiting.popleft()
+            writer.add(made, names)
+            if film and not film.saved:
+                film.save(made)
+            shown.add(before, made)
+    say_notes(inputs.notes, inputs.skipped)
+    if beside:
+        save_picture(pairs(*shown.both()), beside)
+    done = f"{counted(writer.done, 'image')} by {plan} from level {level:g}, {counted(plan.steps, 'step')}"
+    say(f"wrote {listed(out, beside, places.trajectory)}: {done}")

@@ -1,0 +1,125 @@
+"""The command train."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..training.recipe import Job
+from .console import Bar, console, counted, duration, say, say_next, say_notes
+from .options import Quiet, command, import_own, own
+
+if TYPE_CHECKING:
+    from ..training.job import Prepared
+    from ..training.loop import Progress
+
+
+@command(
+    "dae-sampler train mnist",
+    "dae-sampler train photos/ --size 32 --steps 20000",
+    "dae-sampler train mnist --corruption 'gaussian(0.75)' --net 'conv(code=32)'",
+    "dae-sampler train --resume --out runs/mnist",
+)
+def train(
+    context: typer.Context,
+    job: Job,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: a new one in runs/.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; more --steps extend it.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a denoising autoencoder on images; everything goes to one run folder."""
+    from .. import distributed
+    from ..device import pick_device
+    from ..training.job import claimed, prepare
+
+    import_own(job.corruption, job.net)
+    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+    with distributed.joined(pick_device(job.device)):
+        console.quiet = quiet or distributed.get_rank() > 0
+        options = {name for name in given if hasattr(job, name)}
+        with claimed(job, options, out, resume) as (run, job), _stopping() as signals:
+            with Bar("reading images", 1, "files") as bar:
+                prepared = prepare(job, run, bar.reach)
+            say_notes(prepared.dataset.notes, prepared.dataset.skipped)
+            _announce(prepared)
+            code = _train(prepared, signals)
+    raise typer.Exit(code)
+
+
+def _announce(prepared: Prepared) -> None:
+    dae, recipe, total = prepared.dae, prepared.recipe, len(prepared.dataset)
+    weights = sum(p.numel() for p in dae.parameters())
+    held_out = recipe.validation_size(total)
+    n, size = total - held_out, "x".join(map(str, dae.shape))
+    say(
+        f"{'resuming' if prepared.done else 'training'} {dae.card.net} ({weights / 1e6:.2f} M parameters) "
+        f"by {dae.card.loss} under {dae.corruption}\n"
+        f"on {counted(n, 'image')} of {dae.card.data} ({size}; {held_out} held out), {recipe.steps} steps of "
+        f"{recipe.batch} = {recipe.steps * recipe.batch / n:.1f} epochs, {dae.precision} on {dae.device.type}, "
+        f"into {prepared.run.folder}"
+    )
+
+
+def _train(prepared: Prepared, signals: list[int]) -> int:
+    """Train with a bar; the exit code: 0, or 128 + the number of the signal that stopped it."""
+    from ..training.job import train
+    from ..training.loop import TrainingInterrupted
+
+    folder, recipe, job = prepared.run.folder, prepared.recipe, prepared.job
+    with Bar("training", recipe.steps, "images", recipe.batch, prepared.done) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.advance()
+            if bar.done - bar.first == 20:
+                say(f"about {duration(bar.left())} at {bar.rate():.0f} images/s")
+            if progress.validation:
+                _say_validation(progress)
+
+        try:
+            train(prepared, show, should_stop=lambda: bool(signals))
+        except TrainingInterrupted:
+            again = shlex.join(
+                ["dae-sampler", "train", "--resume", "--out", str(folder), *own(job.corruption, job.net)]
+            )
+            say(f"stopped and saved; go on with: {again}")
+            return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
+    say(f"wrote {folder}/model.safetensors")
+    say_next("dae-sampler", "sample", folder, *own(job.corruption, job.net))
+    return 0
+
+
+def _say_validation(progress: Progress) -> None:
+    from ..evaluation.likelihood import has_bound
+
+    checked, model = progress.validation, progress.average
+    excess = f" = {checked.floor:.4f} floor + {checked.excess:.4f} excess" if checked.floor else ""
+    nats = f" = {checked.loss * math.prod(model.shape):.2f} nats an image" if has_bound(model) else ""
+    say(f"step {progress.step}: held-out {model.card.loss} {checked.loss:.4f}{excess}{nats}")
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """A list that holds the number of the signal that asked to stop; a second one stops at once."""
+    signals: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        if signals:
+            raise KeyboardInterrupt
+        signals.append(number)
+
+    wanted = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, stop) for s in wanted}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

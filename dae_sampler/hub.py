@@ -1,0 +1,39 @@
+"""Where a model's name leads: a shipped name, a path, or a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import InputError, unknown
+
+
+def folder() -> Path:
+    """Where the files that ship lie: inside the installed package, or at the top of a checkout."""
+    here = Path(__file__).parent
+    return next((f for f in (here / "checkpoints", here.parent / "checkpoints") if f.is_dir()), here)
+
+
+def shipped() -> dict[str, Path]:
+    """The models that come with the package, by name."""
+    return {p.stem: p for p in sorted(folder().glob("*.safetensors"))}
+
+
+def resolve(model: str | Path) -> Path:
+    """The file of a shipped name, a checkpoint's path, or a run folder (its ``model.safetensors``).
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = Path(model).expanduser()
+    for file in (path / "model.safetensors", path):
+        if file.is_file():
+            return file
+    if str(model) in shipped():  # also where a folder of something else has that name
+        return shipped()[str(model)]
+    if path.is_dir():
+        raise InputError(f"{path} holds no model.safetensors: give a finished run, or a .safetensors file")
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(
+            f"no model at {path}: give a .safetensors file, a run folder, or one of {', '.join(shipped())}"
+        )
+    raise unknown("model", str(model), shipped())

@@ -1,0 +1,202 @@
+"""The public functions sample, refine, denoise and inpaint: the tasks of :mod:`.tasks`, collected into one tensor."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..pixels import as_images
+from . import tasks
+from .plan import Plan, resolve, start_level
+from .samplers import Denoiser
+from .tasks import OnStep, batch_size
+
+Images = Tensor | np.ndarray
+Level = float | Tensor | np.ndarray
+
+
+def sample(
+    dae: Denoiser,
+    n: int = 64,
+    *,
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    first: int = 0,
+    batch: int | None = None,
+    on_step: OnStep | None = None,
+    grad: bool = False,
+) -> Tensor:
+    """Generate images from noise.
+
+    Args:
+        dae: the model.
+        n: how many images; under torchrun the processes share the work, and all get all images.
+        sampler: a name of ``SAMPLERS``, with the sampler's own options if wanted: ``"heun(churn=0.2)"``; by default the
+            card's, or the first that goes with the corruption.
+        steps: sampling steps, 1 or more; by default the card's, or the sampler's usual ones.
+        seed: image i is a function of (seed, first + i), whatever the batch it is computed in.
+        first: index of the first image.
+        batch: images to compute together.
+        on_step: called with the :class:`State` of each batch after each step.
+        grad: keep what gradients with respect to the weights need.
+
+    Returns:
+        float32 (n,C,H,W) on the CPU, in [0,1].
+
+    Raises:
+        InputError: an argument is out of its range or does not go with the model.
+    """
+    if n < 1:
+        raise InputError(f"`n` must be 1 or more, got {n}")
+    plan = resolve("sample", dae, sampler, steps)
+    return torch.cat(list(tasks.sample(dae, n, plan, seed=seed, first=first, batch=batch, on_step=on_step, grad=grad)))
+
+
+def refine(
+    dae: Denoiser,
+    images: Images,
+    *,
+    level: Level | None = None,
+    added: float | None = None,
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    on_step: OnStep | None = None,
+    grad: bool = False,
+) -> Tensor:
+    """Move images towards regions of high probability: corrupt them to ``level``, then sample down.
+
+    The higher the level, the more is invented anew. With ``sampler="iterate"`` it is the paper's refinement: plain
+    iteration at that level, with no noise added.
+
+    Args:
+        dae: the model.
+        images: (N,C,H,W) of the model's shape, a tensor or an array, uint8 or float in [0,1].
+        level: where to start, within the model's levels; by default the card's, or the corruption's ``usual_level``.
+            One for all images, or (N,) one for each.
+        added: level of the corruption that is added, from 0 (:func:`denoise`) to ``level`` (the default, but 0 for
+            ``iterate``). With less than ``level``, the faults that images have already are taken for noise as well:
+            they change more where they are wrong and less where they are not.
+        sampler, steps: as for :func:`sample`.
+        seed: the noise of image i is a function of (seed, i).
+        batch, on_step: as for :func:`sample`.
+        grad: keep what gradients with respect to the images and the weights need.
+
+    Returns:
+        float32 (N,C,H,W) on the CPU, in [0,1].
+
+    Raises:
+        InputError: an argument is out of its range or does not go with the model.
+    """
+    options = {"seed": seed, "on_step": on_step, "grad": grad}
+    plan = resolve("refine", dae, sampler, steps, _first(level))
+    images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
+    made = [torch.empty(0, *dae.shape)]
+    for first, some, at in _runs(plan, dae, images, level):
+        made += tasks.refine(dae, some.split(batch or batch_size(dae.shape)), at, added=added, first=first, **options)
+    return torch.cat(made)
+
+
+def denoise(
+    dae: Denoiser,
+    images: Images,
+    *,
+    level: Level | None = None,
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    on_step: OnStep | None = None,
+    grad: bool = False,
+) -> Tensor:
+    """Restore images that are already damaged at ``level``: sample down from there, adding nothing first.
+
+    ``steps=1`` with ``euler`` or ``heun`` is the posterior mean r(x), which has the least squared error but is blurred
+    where the damage leaves a choice; more steps settle on one sharp restoration. A model of one level gives r(x) by
+    default; one of a range has to be told the level. Arguments, result and errors are those of :func:`refine`, but for
+    ``added``; images may leave [0,1] as far as noise carries them.
+    """
+    options = {"seed": seed, "on_step": on_step, "grad": grad}
+    plan = resolve("denoise", dae, sampler, steps, _first(level))
+    images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
+    made = [torch.empty(0, *dae.shape)]
+    for first, some, at in _runs(plan, dae, images, level):
+        made += tasks.denoise(dae, some.split(batch or batch_size(dae.shape)), at, first=first, **options)
+    return torch.cat(made)
+
+
+def inpaint(
+    dae: Denoiser,
+    images: Images,
+    keep: Images,
+    *,
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    on_step: OnStep | None = None,
+    grad: bool = False,
+) -> Tensor:
+    """Fill the hidden part of images with what goes with the rest.
+
+    A model of an erasure reveals the hidden pixels. One of a range of Gaussian levels samples from noise with the known
+    pixels held at each level (RePaint: Lugmayr et al. 2022), by ``ancestral(resample=4)`` if nothing else is said.
+
+    Args:
+        dae: the model.
+        images: (N,C,H,W) of the model's shape, a tensor or an array, uint8 or float; what the hidden pixels hold does
+            not matter.
+        keep: bool, true where a pixel is known: (H,W) for all images, or (N,1,H,W).
+        sampler, steps, seed, batch, on_step, grad: as for :func:`refine`. For several completions, repeat the image.
+
+    Returns:
+        float32 (N,C,H,W) on the CPU, in [0,1]; known pixels are as given, or binary for a model of binary images.
+
+    Raises:
+        InputError: an argument is out of its range, or the model cannot inpaint.
+    """
+    plan = resolve("inpaint", dae, sampler, steps)
+    images, keep = as_images(images, shape=dae.shape, beyond=0), torch.as_tensor(keep)
+    if keep.shape not in (images.shape[2:], (len(images), 1, *images.shape[2:])):
+        raise InputError(
+            f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: give one of their size"
+        )
+    size = batch or batch_size(dae.shape)
+    masks = keep.split(size) if keep.ndim == 4 else itertools.repeat(keep)
+    batches = zip(images.split(size), masks, strict=False)
+    options: dict[str, Any] = {"seed": seed, "on_step": on_step, "grad": grad}
+    return torch.cat([torch.empty(0, *dae.shape), *tasks.inpaint(dae, batches, plan, **options)])
+
+
+def _runs(plan: Plan, dae: Denoiser, images: Tensor, level: Level | None) -> Iterator[tuple[int, Tensor, Plan]]:
+    """Runs of images with one level: index of the first, the images, the plan from that level."""
+    each = torch.as_tensor(plan.level if level is None else level, dtype=torch.float64).flatten().tolist()
+    if len(each) == 1:
+        yield 0, images, plan
+        return
+    if len(each) != len(images):
+        raise InputError(f"there are {len(each)} levels for {len(images)} images: give one, or one for each")
+    first = 0
+    for value, run in itertools.groupby(each):
+        count = len(list(run))
+        yield first, images[first : first + count], plan.at(start_level(dae, value))
+        first += count
+
+
+def _first(level: Level | None) -> float | None:
+    """A level to resolve the plan with."""
+    return None if level is None else torch.as_tensor(level, dtype=torch.float64).flatten().tolist()[0]
+
+
+def _beyond(dae: Denoiser, level: Level | None) -> float:
+    """How far images damaged at ``level`` may leave [0,1]."""
+    most = dae.corruption.usual_level if level is None else float(torch.as_tensor(level).max())
+    return dae.corruption.overshoot(most)

@@ -1,0 +1,142 @@
+"""What is decided before the first step: sampler, its options, steps and level, resolved once from what was asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from .. import levels, spec
+from ..card import MAX_STEPS, Card
+from ..corruption.base import Corruption
+from ..errors import InputError, unknown
+from ..noise import Noise
+from .samplers import SAMPLERS, Denoiser, Sampler, State
+
+_NOTHING_KNOWN = Card()
+
+
+def card_of(dae: Denoiser) -> Card:
+    """The card of a model; an empty one for denoisers that have none."""
+    return getattr(dae, "card", _NOTHING_KNOWN)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a task is done.
+
+    Attributes:
+        sampler: a row of ``SAMPLERS``.
+        options: its options.
+        steps: sampling steps.
+        level: where it starts; None from noise.
+    """
+
+    sampler: Sampler
+    options: dict[str, float]
+    steps: int
+    level: float | None = None
+
+    def __str__(self) -> str:
+        return str(spec.Part(self.sampler.name, (), self.options))
+
+    def at(self, level: float) -> Plan:
+        """The same from another level."""
+        return replace(self, level=level)
+
+    def states(self, dae: Denoiser, x: Tensor, noise: Noise) -> Iterator[State]:
+        """The states after each step from ``x``."""
+        if self.level is not None and not self.sampler.anneals:
+            schedule = levels.constant(self.level, self.steps)
+        else:
+            schedule = dae.corruption.schedule(self.steps, self.level)
+        return self.sampler.function(dae, x, schedule, noise, **self.options)
+
+
+def resolve(
+    task: str, dae: Denoiser, sampler: str | None = None, steps: int | None = None, level: float | None = None
+) -> Plan:
+    """The plan of a task: what was asked for, completed by the model's card and then by what is usual.
+
+    Args:
+        task: ``"sample"``, ``"refine"``, ``"denoise"`` or ``"inpaint"``.
+        dae: the model.
+        sampler: a name of ``SAMPLERS``, with the sampler's own options if wanted: ``"heun(churn=0.2)"``.
+        steps: sampling steps, 1 or more.
+        level: for ``"refine"`` and ``"denoise"``, where to start.
+
+    Raises:
+        InputError: the sampler is unknown, does not go with the model's corruption, or does not take its options; the
+            model cannot do the task; or a number is out of its range.
+    """
+    q = dae.corruption
+    _check_task(task, q)
+    usual = _usual(task, dae)
+    part = spec.parse_one(sampler) if sampler else None
+    row, options = _look_up(part, q) if part else (usual.sampler, usual.options)
+    if task == "inpaint" and q.extra and not row.keeps_mask:
+        raise InputError(f"{row.name} forgets which pixels are known: inpaint with reveal")
+    if steps is None:
+        steps = usual.steps if row is usual.sampler else row.steps
+    if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"steps must be from 1 to {MAX_STEPS:,}, got {steps}")
+    if task in ("sample", "inpaint"):
+        return Plan(row, options, steps)
+    level = usual.level if level is None else level
+    if task == "denoise" and level is None and q.ranged:
+        raise InputError(f"this model restores damage from {q.low:g} to {q.high:g}: say how strong yours is by `level`")
+    return Plan(row, options, steps, start_level(dae, level))
+
+
+def start_level(dae: Denoiser, level: float | None = None) -> float:
+    """The level to start from: the one given, else the corruption's usual one.
+
+    Raises:
+        InputError: the level is outside what the model was trained for.
+    """
+    q = dae.corruption
+    level = q.usual_level if level is None else float(level)
+    if not q.low <= level <= q.high or math.isnan(level):
+        raise InputError(f"level {level:g} is outside what the model was trained for, {q}: choose one inside")
+    return level
+
+
+def _check_task(task: str, q: Corruption) -> None:
+    if task == "denoise" and q.extra:
+        raise InputError(f"{q} shows which pixels are damaged: give a mask to inpaint instead")
+    if task == "inpaint" and not any(row.painting is not None and row.fits(q) for row in SAMPLERS.values()):
+        raise InputError(f"this model has {q}: inpainting needs erasure, or Gaussian noise, over a range of levels")
+
+
+def _usual(task: str, dae: Denoiser) -> Plan:
+    """The plan where nothing is said: the card's for the task or for sampling, else by the table of samplers."""
+    q, plans = dae.corruption, card_of(dae).plans
+    one_call = task == "denoise" and not q.ranged  # one level: restored by r, once
+    planned: dict[str, Any] | None = plans.get(task) or (plans.get("sample") if not one_call else None)
+    if planned and task != "inpaint":
+        return Plan(*_look_up(spec.parse_one(planned["sampler"]), q), planned["steps"], planned.get("level"))
+    if one_call and SAMPLERS["iterate"].fits(q):
+        return Plan(SAMPLERS["iterate"], {}, 1)
+    if task == "inpaint":
+        row = next(row for row in SAMPLERS.values() if row.painting is not None and row.fits(q))
+        return Plan(row, row.painting or {}, row.steps)
+    row = next(row for row in SAMPLERS.values() if row.fits(q))
+    return Plan(row, row.usual, row.steps)
+
+
+def _look_up(part: spec.Part, q: Corruption) -> tuple[Sampler, dict[str, float]]:
+    """The sampler that a text names, and its options."""
+    if part.name not in SAMPLERS:
+        raise unknown("sampler", part.name, SAMPLERS)
+    row = SAMPLERS[part.name]
+    if not row.fits(q):
+        fitting = " or ".join(row.name for row in SAMPLERS.values() if row.fits(q))
+        raise InputError(f"{part.name} does not go with {q}: use {fitting}")
+    for name, value in [*part.options.items(), *((str(value), None) for value in part.args)]:
+        if name not in row.options or not isinstance(value, int | float):
+            form = f"{row.name}({', '.join(f'{k}=NUMBER' for k in row.options)})" if row.options else row.name
+            raise InputError(f"{row.name} takes no {name}: write {form}")
+    return row, part.options

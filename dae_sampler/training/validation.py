@@ -1,0 +1,102 @@
+"""The loss of a batch, and of held-out images by level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import distributed
+from ..corruption.base import Corrupted
+from ..dae import DenoisingAutoencoder
+from ..losses import MEAN_SEEKING, entropy, per_image
+from ..noise import Noise, StepNoise
+from ..pixels import Range, binarise, to_float
+
+BINS = 8
+"""Validation reports the loss in this many bins of levels, equally likely in training."""
+_SEED = 20_170_828
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Losses of the averaged weights on held-out images, means per pixel; BCE in nats."""
+
+    loss: float
+    floor: float
+    """h(x), what BCE cannot go below; 0 for the other losses."""
+    by_level: list[tuple[float, float]]
+    """(middle level, loss - floor) of each bin of levels."""
+    squared_error: list[tuple[float, float]]
+    """(middle level, mean squared error of the reconstruction) of each bin."""
+
+    @property
+    def excess(self) -> float:
+        """loss - floor: the part that a better model could lower."""
+        return self.loss - self.floor
+
+
+def draw(dae: DenoisingAutoencoder, x: Tensor, level: Tensor, noise: Noise, how: str | None) -> Corrupted:
+    """``x`` (B,C,H,W) in [0,1], or a binary version of it as ``how`` says, damaged at ``level`` (B,)."""
+    seen = x if how is None else binarise(x, how, noise)
+    drawn = dae.corruption.draw(seen, level.reshape(-1, 1, 1, 1), noise)
+    # a random pixel that the network does not see may as well be its mean, under a loss that seeks means
+    unseen = how == "dynamic" and dae.corruption.unseen and dae.card.loss in MEAN_SEEKING
+    return drawn._replace(target=x) if unseen else drawn
+
+
+class MeanLoss(nn.Module):
+    """Mean loss of a batch: what is differentiated, and, over several processes, averaged."""
+
+    def __init__(self, dae: DenoisingAutoencoder, how: str | None) -> None:
+        super().__init__()
+        self.dae, self.how = dae, how
+
+    def forward(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
+        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> ()."""
+        drawn = draw(self.dae, x, level, noise, self.how)
+        logits = self.dae.logits(drawn.x_tilde, level)
+        return per_image(self.dae.card.loss, logits, drawn.target, drawn.weight).mean()
+
+
+@torch.no_grad()
+def validate(
+    dae: DenoisingAutoencoder,
+    images: Tensor,
+    batch: int = 128,
+    how: str | None = None,
+    span: Range | None = None,
+) -> Validation:
+    """Loss on ``images`` (N,C,H,W), binarised as ``how`` says, each damaged once, at levels spread over the training
+    density; deterministic. ``span`` are the values that stand for 0 and 1.
+
+    Returns:
+        the means over all images and by bin of levels.
+    """
+    n, q = len(images), dae.corruption
+    u = (torch.arange(n) + 0.5) / n
+    u = u[torch.randperm(n, generator=torch.Generator().manual_seed(_SEED))]
+    losses, floors, squares = torch.zeros(3, n, dtype=torch.float64)
+    starts = range(0, n, batch)
+    for i in distributed.share(len(starts)):
+        rows = slice(starts[i], starts[i] + batch)
+        x = to_float(images[rows].to(dae.device), span)
+        level = q.level(u[rows].to(dae.device))
+        drawn = draw(dae, x, level, StepNoise(_SEED, starts[i], dae.device), how)
+        logits = dae.logits(drawn.x_tilde, level)
+        losses[rows] = per_image(dae.card.loss, logits, drawn.target, drawn.weight).cpu().double()
+        squares[rows] = per_image("mse", logits, drawn.target, drawn.weight).cpu().double()
+        floors[rows] = entropy(x.clamp(0, 1)).flatten(1).mean(1).cpu().double()
+    losses, floors, squares = (distributed.all_reduce(part) for part in (losses, floors, squares))
+    floors *= dae.card.loss == "bce" and how is None
+    bins = BINS if q.ranged else 1
+    where = (u * bins).long().clamp(max=bins - 1)
+    middles = q.level((torch.arange(bins) + 0.5) / bins).tolist()
+    filled = [(middle, where == i) for i, middle in enumerate(middles) if (where == i).any()]
+    return Validation(
+        losses.mean().item(),
+        floors.mean().item(),
+        [(middle, (losses - floors)[rows].mean().item()) for middle, rows in filled],
+        [(middle, squares[rows].mean().item()) for middle, rows in filled],
+    )
