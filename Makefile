@@ -1,11 +1,15 @@
-# make demo: generate and restore digits with the model that ships.  make test: linter and tests.
-# make paper DATA=...: measure docs/paper.md, docs/bce.md again.  make interop DATA=...: in k-diffusion and deepinv.
-# make speed DATA=...: measure docs/performance.md, docs/scaling.md again.
-# make peers DATA=...: the same training time for other libraries and other losses.
+# make demo: generate and restore digits with the model that ships.  make test: linter, types and tests.
+# make test-extras: each extra in an environment of its own.
+# make paper DATA=...: measure docs/background/paper.md and docs/background/bce.md again.
+# make speed DATA=...: measure docs/results/performance.md again, all but its table of other libraries.
+# make peers DATA=...: train other libraries and by other losses for equal times, into docs/results/quality.md.
+# make interop DATA=...: use a model in k-diffusion and deepinv.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test paper speed interop peers clean
+EXTRAS := digits evaluate tensorboard interop
+
+.PHONY: demo test test-extras paper speed interop peers clean
 
 demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
@@ -25,6 +29,15 @@ test: .venv/tested
 	$(BIN)/ruff format --check
 	$(BIN)/pyrefly check --summary=none
 	$(BIN)/python -m pytest
+
+test-extras: $(EXTRAS:%=test-extra-%)
+
+test-extra-%:  # each extra alone, in an environment of its own; what the others are for has to say so
+	rm -rf .venv-extra
+	$(PYTHON) -m venv .venv-extra
+	.venv-extra/bin/python -m pip install --quiet '.[$*]' 'pytest>=8'
+	.venv-extra/bin/python -m pytest -o addopts= -q tests/extras
+	rm -rf .venv-extra
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -71,4 +84,4 @@ peers:
 	.venv-peers/bin/python benchmarks/peers.py table
 
 clean:
-	rm -rf .venv .venv-interop .venv-peers demo
+	rm -rf .venv .venv-extra .venv-interop .venv-peers demo

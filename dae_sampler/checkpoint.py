@@ -40,8 +40,6 @@ def read_card(path: Path) -> tuple[Card, str]:
         card = Card.from_json(facts)
     except InputError as error:
         raise InputError(f"the card of {path} cannot be used ({error}): copy or train it again") from None
-    if card.size is None:
-        raise InputError(f"{path} takes images of any size, which this version cannot: upgrade dae-sampler")
     return card, digest
 
 
@@ -67,7 +65,7 @@ def _digest(weights: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name, weight in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(weight.contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(weight.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

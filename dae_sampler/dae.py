@@ -34,12 +34,13 @@ class DenoisingAutoencoder(nn.Module):
         net: text form of the network, for example ``"unet(64, 128)"``.
         corruption: a :class:`Corruption` or its text form. Over a range the network is told the level, unless the text
             says otherwise; at one level it is blind.
-        shape: (C, H, W) of the images, 1 to 16 channels.
+        shape: (C, H, W) of the images, 1 to 16 channels; H and W are None where any size goes.
         loss: ``"bce"``, ``"mse"`` or ``"mae"``.
         seed: of the initial weights.
 
     Attributes:
         card: what is known of the model, see :class:`.Card`; it travels with the checkpoint.
+        shape: (C, H, W), H and W 0 where any size goes.
         precision: ``"float32"`` or ``"bfloat16"``, the precision of the network's inner layers.
 
     Raises:
@@ -50,7 +51,7 @@ class DenoisingAutoencoder(nn.Module):
         self,
         net: str = "unet",
         corruption: Corruption | str = corruptions.DEFAULT,
-        shape: tuple[int, int, int] = (1, 28, 28),
+        shape: tuple[int, int | None, int | None] = (1, 28, 28),
         loss: str = "bce",
         seed: int = 0,
     ) -> None:
@@ -59,25 +60,30 @@ class DenoisingAutoencoder(nn.Module):
             raise unknown("loss", loss, LOSSES)
         self.corruption = corruptions.parse(corruption) if isinstance(corruption, str) else corruption
         self.shape = _checked(shape)
-        self.card = Card(
-            net=net,
-            corruption=str(self.corruption),
-            channels=self.shape[0],
-            size=self.shape[1:],
-            loss=loss,
-            objective="mean" if loss in MEAN_SEEKING else "median",
-        )
         q = self.corruption
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing had been drawn
             torch.manual_seed(seed)
-            self.net = nets.build(net, self.shape, q.told, q.extra).to(memory_format=torch.channels_last)
-            self.embed = LevelEmbedding(self.net.embedding) if q.told else None
+            made = nets.build(net, self.shape, q.told, q.extra)
+            self.net = made.to(memory_format=torch.channels_last)
+            self.embed = LevelEmbedding(nets.embedding_of(made)) if q.told else None
+        any_size = self.shape[1] == 0
+        self.card = Card(
+            net=net,
+            corruption=str(q),
+            channels=self.shape[0],
+            size=None if any_size else self.shape[1:],
+            stride=int(getattr(made, "stride", 1)) if any_size else 1,
+            radius=int(getattr(made, "radius", 0)) if any_size else 0,
+            loss=loss,
+            objective="mean" if loss in MEAN_SEEKING else "median",
+        )
         self.precision = "float32"
 
     @classmethod
     def from_card(cls, card: Card) -> DenoisingAutoencoder:
         """The model that a card describes, with fresh weights."""
-        dae = cls(card.net, card.corruption, (card.channels, *(card.size or (0, 0))), card.loss)
+        height, width = card.size or (None, None)
+        dae = cls(card.net, card.corruption, (card.channels, height, width), card.loss)
         dae.card = card
         return dae
 
@@ -164,13 +170,15 @@ class DenoisingAutoencoder(nn.Module):
         return self.corruption.ranged and not self.corruption.told
 
 
-def _checked(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The shape, if it is one of images with the channels first."""
-    sizes = tuple(int(size) for size in shape)
+def _checked(shape: tuple[int, int | None, int | None]) -> tuple[int, int, int]:
+    """The shape, if it is one of images with the channels first; with 0 for None."""
+    sizes = tuple(int(size or 0) for size in shape)
+    if len(sizes) == 3 and sizes[0] > 0 and sizes[1:] == (0, 0):
+        return sizes[0], 0, 0
     if len(sizes) != 3 or min(sizes) < 1:
         raise InputError(f"shape is (C, H, W), three whole numbers above 0, got {tuple(shape)}")
     channels, height, width = sizes
     if channels > MAX_CHANNELS:
         cure = f": channels come first, ({width}, {channels}, {height})" if width <= MAX_CHANNELS else ""
         raise InputError(f"shape {sizes} has {channels} channels, at most {MAX_CHANNELS} are possible{cure}")
-    return sizes
+    return channels, height, width

@@ -80,7 +80,8 @@ def report(found: Evaluation, pictures: Image.Image) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 12), layout="constrained")
-    top, bottom = figure.subfigures(2, height_ratios=(pictures.height / pictures.width * 10, 3.4))
+    ratios = pictures.height / pictures.width * 10, 3.4
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=ratios)[:, 0]
     axes = top.subplots()
     axes.imshow(pictures, cmap="gray", interpolation="nearest")
     axes.set(title="samples (left), each beside the nearest training image (right)", xticks=[], yticks=[])

@@ -138,7 +138,8 @@ def check_apart(read: Iterable[Path], written: Iterable[Path]) -> None:
         if found := _identity(path):
             places[found] = path
     for path in read if places else ():
-        if place := places.get(_identity(path)):
+        identity = _identity(path)
+        if identity and (place := places.get(identity)):
             raise InputError(f"writing {place} would destroy the input {path}: choose another place for the results")
 
 

@@ -19,7 +19,7 @@ from .noise import Noise
 if TYPE_CHECKING:
     import numpy as np
 
-AUGMENT = ("mirror", "shift")
+AUGMENT = ("mirror", "shift", "turn")
 BINARISE = ("dynamic", "threshold")
 MOST_CHANNELS = 16
 ROUNDING = 1e-3
@@ -98,7 +98,7 @@ def as_images(
         images: (N,C,H,W) with 1 to 16 channels, a tensor or an array; N may be 0. uint8 is 0..255, bool black and
             white, and floats of any precision have black at 0 and white at 1.
         what: their name in errors.
-        shape: the (C,H,W) that they must have.
+        shape: the (C,H,W) that they must have; 0 stands for any.
         beyond: how far floats may lie outside [0,1], as noisy images do; None is any distance.
 
     Returns:
@@ -153,13 +153,16 @@ def binarise(images: Tensor, how: str, noise: Noise) -> Tensor:
 
 def augment(images: Tensor, how: str, noise: Noise) -> Tensor:
     """Images (B,C,H,W) of any type, varied so that a small data set lasts longer: ``"mirror"`` turns half of them left
-    to right, ``"shift"`` moves each by up to a sixteenth of each side (rounded up) both ways, repeating its edge.
+    to right, ``"shift"`` moves each by up to a sixteenth of each side (rounded up) both ways, repeating its edge,
+    ``"turn"`` turns each by a quarter, half or three quarters or not, and mirrors half of them.
 
     Raises:
-        InputError: ``how`` is neither.
+        InputError: ``how`` is none of these, or images that are not square were to be turned.
     """
     if how not in AUGMENT:
         raise unknown("augmentation", how, AUGMENT)
+    if how == "turn":
+        return _turned(images, noise)
     if how == "mirror":
         turned = noise.uniform((len(images), 1, 1, 1)).to(images.device) < 0.5
         return torch.where(turned, images.flip(3), images)
@@ -172,6 +175,19 @@ def augment(images: Tensor, how: str, noise: Noise) -> Tensor:
     rows, columns = which
     image = torch.arange(len(images), device=images.device)[:, None, None]
     return images.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _turned(images: Tensor, noise: Noise) -> Tensor:
+    if images.shape[2] != images.shape[3]:
+        raise InputError(f"images of {images.shape[3]}x{images.shape[2]} cannot be turned: take square ones, or mirror")
+    symmetry = (8 * noise.uniform((len(images),)).to(images.device)).long()
+    turned = images.clone()
+    for quarters in range(4):
+        for mirrored in (0, 1):
+            rows = symmetry == 2 * quarters + mirrored
+            some = images[rows].rot90(quarters, (2, 3))
+            turned[rows] = some.flip(3) if mirrored else some
+    return turned
 
 
 def _as_tensor(images: Tensor | np.ndarray, what: str) -> Tensor:
@@ -192,7 +208,7 @@ def _check_shape(x: Tensor, what: str, shape: tuple[int, int, int] | None, permu
     found, last = tuple(x.shape), f"{permute}(0, 3, 1, 2)"
     if x.ndim != 4:
         raise InputError(f"the shape of {what} is {_by(found)}: {_cure_of_rank(found, shape, permute)}")
-    if shape and found[1:] != tuple(shape):
+    if shape and not all(wanted in (0, size) for wanted, size in zip(shape, found[1:], strict=True)):  # 0: any
         turned = (found[3], found[1], found[2]) == tuple(shape)
         cure = f"give {last}, channels before height and width" if turned else "convert them first"
         raise InputError(f"the {what} are {_by(found[1:])} (CxHxW), the model takes {_by(shape)}: {cure}")

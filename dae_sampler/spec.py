@@ -32,10 +32,13 @@ class Fraction(float):
 
     def __new__(cls, over: float, under: float) -> Fraction:
         made = super().__new__(cls, over / under)
-        made.text = f"{show(over)}/{show(under)}"
+        made.parts = over, under
         return made
 
-    text: str
+    parts: tuple[float, float]
+
+    def __getnewargs__(self) -> tuple[float, float]:
+        return self.parts
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Part:
 def show(value: Any) -> str:
     """The text that parses back to ``value`` exactly."""
     if isinstance(value, Fraction):
-        return value.text
+        return "/".join(map(show, value.parts))
     if isinstance(value, tuple):
         return f"{show(value[0])}..{show(value[1])}"
     if isinstance(value, float):
@@ -101,7 +104,8 @@ class _Parser:
         self.text, self.strings, self.position, self.depth = text, strings, 0, 0
         if len(text) > _MAX_LENGTH:
             raise InputError(f"a text of {len(text)} characters is too long: at most {_MAX_LENGTH}")
-        self.tokens = [(m.group(m.lastindex), m.lastindex, m.start(m.lastindex)) for m in _TOKEN.finditer(text)]
+        found = [(m, m.lastindex or 0) for m in _TOKEN.finditer(text)]
+        self.tokens = [(m.group(kind), kind, m.start(kind)) for m, kind in found]
         self.tokens.append(("", 0, len(text)))
 
     def fail(self, expected: str) -> InputError:

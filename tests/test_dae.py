@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit, load, save
 from dae_sampler.noise import StepNoise
 
 RANGE = "gaussian(0.05..5)"
@@ -118,3 +118,37 @@ def test_gradients_flow_through_denoising():
 def test_unknown_loss_gets_a_hint():
     with pytest.raises(InputError, match="did you mean 'bce'"):
         DenoisingAutoencoder("dense(16)", RANGE, (1, 4, 4), "bec")
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_compiled_model_computes_trains_and_is_saved_as_the_model_it_is(net, tmp_path):
+    dae = random(net)
+    compiled = torch.compile(dae, backend="aot_eager")
+    x = torch.rand(3, 1, 8, 8)
+    torch.testing.assert_close(compiled(x, 0.5), dae(x, 0.5))
+    compiled.train()(x, 0.5).sum().backward()
+    assert all(weight.grad is not None for weight in dae.parameters())
+    save(compiled, tmp_path / "m.safetensors")
+    torch.testing.assert_close(load(tmp_path / "m.safetensors", precision="float32")(x, 0.5), dae.eval()(x, 0.5))
+
+
+def test_one_seed_is_one_model_whatever_was_drawn_before():
+    images = torch.randint(256, (40, 1, 4, 4), dtype=torch.uint8)
+    found = []
+    for _ in range(2):
+        torch.rand(7)
+        before = torch.random.get_rng_state()
+        dae = DenoisingAutoencoder("dense(8)", RANGE, (1, 4, 4))
+        assert torch.equal(torch.random.get_rng_state(), before)
+        found.append(fit(dae, images, Recipe(steps=3, batch=8, seed=7)))
+    other = DenoisingAutoencoder("dense(8)", RANGE, (1, 4, 4), seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(found[0].parameters(), found[1].parameters(), strict=True))
+    assert not torch.equal(
+        next(other.parameters()), next(DenoisingAutoencoder("dense(8)", RANGE, (1, 4, 4)).parameters())
+    )
+
+
+@pytest.mark.parametrize(("shape", "cure"), [((32, 32, 3), r"\(3, 32, 32\)"), ((28, 28, 1), r"\(1, 28, 28\)")])
+def test_channels_given_last_get_the_cure(shape, cure):
+    with pytest.raises(InputError, match=cure):
+        DenoisingAutoencoder("dense(8)", RANGE, shape)

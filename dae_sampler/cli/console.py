@@ -111,7 +111,7 @@ def print_json(value: Any) -> None:
         go_on_unheard()
 
 
-def go_on_unheard(*console: Console) -> None:
+def go_on_unheard(self: Console = console) -> None:
     """The reader, head for example, has seen enough: a training goes on, and nothing more is printed."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

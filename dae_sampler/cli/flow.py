@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import InputError
+from .console import say
 from .options import Compare, Every, Out, Over, Quiet, Strict, Trajectory
 
 if TYPE_CHECKING:
@@ -53,27 +54,32 @@ class Reading:
 
 
 class Shown:
-    """The first images before and after, with ``versions`` made of each."""
+    """The first images before and after, with ``versions`` made of each; those of the first one's shape."""
 
     def __init__(self, versions: int = 1) -> None:
-        self.versions = versions
+        self.versions, self.odd = versions, False
         self.parts: list[tuple[Tensor, Tensor]] = []
 
     def add(self, before: Tensor, after: Tensor) -> None:
         """A batch; what is beyond the picture's size is dropped."""
         from ..gallery import MOST_SHOWN
 
-        if missing := MOST_SHOWN - sum(len(some) for some, _ in self.parts):
+        if self.parts and self.parts[0][0].shape[1:] != before.shape[1:]:
+            self.odd = True
+        elif missing := MOST_SHOWN - sum(len(some) for some, _ in self.parts):
             self.parts.append((before[:missing], after[: missing * self.versions]))
 
-    def both(self) -> tuple[Tensor, Tensor]:
-        """All that was kept."""
+    def save(self, path: Path) -> None:
+        """Write them side by side."""
         import torch
 
+        from ..gallery import pairs, save_picture
         from ..pixels import to_float
 
         before, after = zip(*self.parts, strict=True)
-        return torch.cat([to_float(x) for x in before]), torch.cat(after)
+        save_picture(pairs(torch.cat([to_float(x) for x in before]), torch.cat(after)), path)
+        if self.odd:
+            say(f"note: {path} shows the images of the first one's size only")
 
 
 def destination(name: str, source: Path, out: Path | None) -> Path:

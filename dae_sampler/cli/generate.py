@@ -15,10 +15,9 @@ from .options import Compute, Every, How, Model, Quiet, Trajectory, command, own
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..dae import DenoisingAutoencoder
     from ..gallery import Film
     from ..sampling.plan import Plan
-    from ..sampling.samplers import State
+    from ..sampling.samplers import Denoiser, State
 
 
 @command(
@@ -31,6 +30,7 @@ def sample(
     how: How,
     compute: Compute,
     n: Annotated[int, typer.Option("-n", min=1, max=10**8, help="How many images.")] = 64,
+    size: Annotated[str | None, typer.Option(help="For a model of any size: SIDE or WIDTHxHEIGHT, in pixels.")] = None,
     out: Annotated[Path, typer.Option(help="A grid (.png), an array (.npy), or a folder.")] = Path("samples.png"),
     trajectory: Trajectory = None,
     every: Every = 1,
@@ -42,6 +42,7 @@ def sample(
     from ..gallery import Film, Writer
     from ..sampling import tasks
     from ..sampling.plan import resolve
+    from ..spec import parse_size
 
     with distributed.joined(pick_device(compute.device)):
         first_process = distributed.get_rank() == 0
@@ -51,7 +52,8 @@ def sample(
             dae = compute.load(model)
             plan = resolve("sample", dae, how.sampler, how.steps)
             with Watched(dae, plan, n, how.batch, film) as watched:
-                for made in tasks.sample(dae, n, plan, seed=compute.seed, batch=how.batch, on_step=watched.step):
+                options = {"seed": compute.seed, "batch": how.batch, "on_step": watched.step}
+                for made in tasks.sample(dae, n, plan, size=parse_size(size) if size else None, **options):
                     if writer:
                         writer.add(made)
                     if film and not film.saved:
@@ -72,7 +74,7 @@ class Watched:
         film: where the first batch is shown, if anywhere.
     """
 
-    dae: DenoisingAutoencoder
+    dae: Denoiser
     plan: Plan
     n: int
     batch: int | None
@@ -82,7 +84,8 @@ class Watched:
         from ..distributed import get_world_size
         from ..sampling.tasks import batch_size
 
-        size = (self.batch or batch_size(self.dae.shape)) * get_world_size()
+        usual = batch_size(self.dae.shape) if self.dae.shape[1] else 1
+        size = (self.batch or usual) * get_world_size()
         total = self.plan.steps * max(1, -(-self.n // size))
         self.bar = Bar(self.plan.sampler.name, total, "images", self.n / total)
 

@@ -38,7 +38,7 @@ def inpaint(
     console.quiet = quiet
     from ..data.inputs import open_inputs
     from ..data.pictures import load_mask
-    from ..gallery import Writer, pairs, save_picture
+    from ..gallery import Writer
     from ..pixels import to_float
     from ..sampling import tasks
     from ..sampling.plan import resolve
@@ -61,7 +61,7 @@ def inpaint(
             shown.add(to_float(before).masked_fill(~keep, 0.5), filled)
     say_notes(inputs.notes, inputs.skipped)
     if beside:
-        save_picture(pairs(*shown.both()), beside)
+        shown.save(beside)
     done = f"{counted(writer.done, 'image')} by {plan}, {counted(plan.steps, 'step')}"
     say(f"wrote {listed(out, beside)}: {done}")
     if n == 1:

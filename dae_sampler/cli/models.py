@@ -30,7 +30,10 @@ def info(model: Model, as_json: Json = False) -> None:
         _say_run(found["run"])
     if card:
         _say_card(card, found["model"])
-        say_next("dae-sampler", "sample", model)
+        if card.size:
+            say_next("dae-sampler", "sample", model)
+        else:
+            say_next("dae-sampler", "denoise", model, "PICTURES", "--level", "0.1")
 
 
 def _for_json(card: Card) -> dict[str, Any]:

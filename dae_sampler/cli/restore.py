@@ -16,8 +16,8 @@ from .options import Compute, Damage, How, Level, Model, Source, command, own
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..dae import DenoisingAutoencoder
     from ..sampling.plan import Plan
+    from ..sampling.samplers import Denoiser
 
 
 @command(
@@ -44,8 +44,9 @@ def refine(
     console.quiet = places.quiet
     from ..sampling import tasks
     from ..sampling.plan import resolve
+    from ..tiles import for_pictures
 
-    dae = compute.load(model)
+    dae = for_pictures(compute.load(model))
     plan = resolve("refine", dae, how.sampler, how.steps, level)
     added = tasks.check_added(dae, plan, added)
 
@@ -73,8 +74,9 @@ def denoise(model: Model, source: Source, how: How, places: Places, compute: Com
     console.quiet = places.quiet
     from ..sampling import tasks
     from ..sampling.plan import resolve
+    from ..tiles import for_pictures
 
-    dae = compute.load(model)
+    dae = for_pictures(compute.load(model))
     plan = resolve("denoise", dae, how.sampler, how.steps, level)
 
     def apply(batches: Iterator[Tensor], **options: Any) -> Iterator[Tensor]:
@@ -88,7 +90,7 @@ def denoise(model: Model, source: Source, how: How, places: Places, compute: Com
 
 def _restore(
     name: str,
-    dae: DenoisingAutoencoder,
+    dae: Denoiser,
     source: Path,
     plan: Plan,
     how: How,
@@ -97,19 +99,20 @@ def _restore(
 ) -> None:
     """Read, apply, write: what refine and denoise have in common."""
     from ..data.inputs import open_inputs
-    from ..gallery import Writer, pairs, save_picture
+    from ..gallery import Writer
     from ..sampling.tasks import batch_size
 
     out = destination(name, source, places.out)
     beside = beside_of(out) if places.compare else None
     film, level = places.film(), plan.level or 0.0
+    shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
     inputs = open_inputs(
-        source, dae.shape, beyond=dae.corruption.overshoot(level), over=places.over, strict=places.strict, without=[out]
+        source, shape, beyond=dae.corruption.overshoot(level), over=places.over, strict=places.strict, without=[out]
     )
     writer, shown = Writer(out, inputs.count), Shown()
     guard(inputs, source, writer, beside, places.trajectory)
     with writer, Watched(dae, plan, inputs.count, how.batch, film) as watched:
-        reading = Reading(inputs, how.batch or batch_size(dae.shape))
+        reading = Reading(inputs, how.batch or (batch_size(shape) if shape else 1))
         for made in apply(reading.images(), on_step=watched.step):
             before, names = reading.waiting.popleft()
             writer.add(made, names)
@@ -118,6 +121,6 @@ def _restore(
             shown.add(before, made)
     say_notes(inputs.notes, inputs.skipped)
     if beside:
-        save_picture(pairs(*shown.both()), beside)
+        shown.save(beside)
     done = f"{counted(writer.done, 'image')} by {plan} from level {level:g}, {counted(plan.steps, 'step')}"
     say(f"wrote {listed(out, beside, places.trajectory)}: {done}")

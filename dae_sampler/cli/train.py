@@ -17,8 +17,10 @@ from .console import Bar, console, counted, duration, say, say_next, say_notes
 from .options import Quiet, command, import_own, own
 
 if TYPE_CHECKING:
+    from ..dae import DenoisingAutoencoder
     from ..training.job import Prepared
     from ..training.loop import Progress
+    from ..training.validation import Validation
 
 
 @command(
@@ -42,7 +44,7 @@ def train(
     from ..training.job import claimed, prepare
 
     import_own(job.corruption, job.net)
-    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+    given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
     with distributed.joined(pick_device(job.device)):
         console.quiet = quiet or distributed.get_rank() > 0
         options = {name for name in given if hasattr(job, name)}
@@ -59,12 +61,15 @@ def _announce(prepared: Prepared) -> None:
     dae, recipe, total = prepared.dae, prepared.recipe, len(prepared.dataset)
     weights = sum(p.numel() for p in dae.parameters())
     held_out = recipe.validation_size(total)
-    n, size = total - held_out, "x".join(map(str, dae.shape))
+    n = total - held_out
+    rows = len(prepared.dataset.split(held_out)[0])
+    crop = prepared.job.crop
+    size = f"crops of {crop}x{crop}, {dae.shape[0]} channels" if crop else "x".join(map(str, dae.shape))
     say(
         f"{'resuming' if prepared.done else 'training'} {dae.card.net} ({weights / 1e6:.2f} M parameters) "
         f"by {dae.card.loss} under {dae.corruption}\n"
         f"on {counted(n, 'image')} of {dae.card.data} ({size}; {held_out} held out), {recipe.steps} steps of "
-        f"{recipe.batch} = {recipe.steps * recipe.batch / n:.1f} epochs, {dae.precision} on {dae.device.type}, "
+        f"{recipe.batch} = {recipe.steps * recipe.batch / rows:.1f} epochs, {dae.precision} on {dae.device.type}, "
         f"into {prepared.run.folder}"
     )
 
@@ -82,7 +87,7 @@ def _train(prepared: Prepared, signals: list[int]) -> int:
             if bar.done - bar.first == 20:
                 say(f"about {duration(bar.left())} at {bar.rate():.0f} images/s")
             if progress.validation:
-                _say_validation(progress)
+                _say_validation(progress.step, progress.validation, progress.average)
 
         try:
             train(prepared, show, should_stop=lambda: bool(signals))
@@ -93,17 +98,17 @@ def _train(prepared: Prepared, signals: list[int]) -> int:
             say(f"stopped and saved; go on with: {again}")
             return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
     say(f"wrote {folder}/model.safetensors")
-    say_next("dae-sampler", "sample", folder, *own(job.corruption, job.net))
+    going_on = ["denoise", folder, "PICTURES", "--level", "0.1"] if job.crop else ["sample", folder]
+    say_next("dae-sampler", *going_on, *own(job.corruption, job.net))
     return 0
 
 
-def _say_validation(progress: Progress) -> None:
+def _say_validation(step: int, checked: Validation, model: DenoisingAutoencoder) -> None:
     from ..evaluation.likelihood import has_bound
 
-    checked, model = progress.validation, progress.average
     excess = f" = {checked.floor:.4f} floor + {checked.excess:.4f} excess" if checked.floor else ""
     nats = f" = {checked.loss * math.prod(model.shape):.2f} nats an image" if has_bound(model) else ""
-    say(f"step {progress.step}: held-out {model.card.loss} {checked.loss:.4f}{excess}{nats}")
+    say(f"step {step}: held-out {model.card.loss} {checked.loss:.4f}{excess}{nats}")
 
 
 @contextmanager

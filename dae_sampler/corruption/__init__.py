@@ -22,6 +22,9 @@ from ..lazy import exports
 DEFAULT = "gaussian(0.02..20, lognormal(-0.5, 1.2))"
 """What a model is trained under if nothing else is said."""
 
+DEFAULT_OF_CROPS = "gaussian(1/255..100/255)"
+"""The same on crops of pictures: the noise that photographs have."""
+
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {

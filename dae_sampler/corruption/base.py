@@ -44,7 +44,7 @@ class Corruption:
         InputError: a level outside ``bounds``, or a range whose ends are not in order.
     """
 
-    name: str
+    name: ClassVar[str]
     bounds: tuple[float, float] = (0.0, 1.0)
     """The least and the greatest level that there can be."""
     default_density: ClassVar[type] = levels.Uniform
@@ -157,7 +157,8 @@ class Corruption:
 
     def begin(self, known: Tensor, keep: Tensor, noise: Noise) -> Tensor:
         """Where sampling starts if the pixels of ``known`` (B,C,H,W) are known where ``keep`` (B,1,H,W) is true."""
-        x = self.prior(len(known), tuple(known.shape[1:]), noise)
+        n, channels, height, width = known.shape
+        x = self.prior(n, (channels, height, width), noise)
         return torch.where(keep, self.draw(known, torch.tensor(self.high), noise).x_tilde, x)
 
     def preview(self, x: Tensor, level: float) -> Tensor:

@@ -23,7 +23,7 @@ class Chain(Corruption):
             raise InputError(f"{hidden[0]} stands alone: its mask would not survive a chain")
         self.parts = parts
         self.lead = lead = ranged[0] if ranged else parts[-1]
-        self.name, self.bounds = str(self), lead.bounds
+        self.bounds = lead.bounds
         self.low, self.high, self.ranged, self.told = lead.low, lead.high, lead.ranged, lead.told
 
     def __str__(self) -> str:

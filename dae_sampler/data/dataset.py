@@ -58,25 +58,30 @@ class Dataset:
     @property
     def unusual_span(self) -> Range | None:
         """The values that are black and white, where they are not the type's own; None where they are."""
-        own = pixels.full_range(np.dtype(str(self.images.dtype).removeprefix("torch.")))
-        return None if self.span == own else self.span
+        return unusual(self.images.dtype, self.span)
 
     def plain_images(self) -> Tensor:
         """All images as functions take them: uint8 where that is their type and range, else float32 in [0,1]."""
         plain = self.images.dtype == torch.uint8 and self.unusual_span is None
         return self.images if plain else pixels.to_float(self.images, self.span)
 
-    def take(self, rows: Tensor, noise: Noise | None = None, augment: str | None = None) -> Batch:
-        """The images of ``rows``, int64 (B,), varied by :func:`.pixels.augment` where it is given a way and a noise.
+    def split(self, held_out: int) -> tuple[Tensor, Tensor]:
+        """Rows to train on and ``held_out`` rows to validate on, every k-th; all rows for both if it is 0."""
+        n = len(self)
+        if not held_out:
+            return torch.arange(n), torch.arange(n)
+        chosen = torch.zeros(n, dtype=torch.bool)
+        chosen[torch.linspace(0, n - 1, held_out, dtype=torch.float64).long()] = True
+        return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
+
+    def take(self, rows: Tensor, noise: Noise | None = None) -> Batch:
+        """The images of ``rows``, int64 (B,). ``noise`` has nothing to decide here.
 
         Raises:
             IndexError: a row is not among the images.
-            InputError: there is no such augmentation.
         """
         x = take(self.images, rows)
-        if x.is_floating_point():  # what rounding carries beyond the range has no entropy
-            x = x.clamp(*self.span)
-        return Batch(pixels.augment(x, augment, noise) if augment and noise else x)
+        return Batch(x.clamp(*self.span) if x.is_floating_point() else x)  # what rounding carries beyond is no image
 
     def fingerprint(self) -> str:
         """A digest of the images, the same wherever they lie: of their number, shape and type, and of some of them."""
@@ -86,6 +91,11 @@ class Dataset:
         for row in rows.tolist():
             digest.update(images[row].cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def unusual(dtype: torch.dtype, span: Range) -> Range | None:
+    """A range that is not the full one of a type of pixels; None for that one."""
+    return None if span == pixels.full_range(np.dtype(str(dtype).removeprefix("torch."))) else span
 
 
 def as_dataset(images: Dataset | Tensor | np.ndarray, name: str = "images") -> Dataset:

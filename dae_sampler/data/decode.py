@@ -146,7 +146,8 @@ class _Decoder:
     @cached_property
     def place(self) -> Path:
         """The folder of the pass and of what it has decoded."""
-        return self.cache / f"{self.folder.resolve().name}-{self._digest()}"
+        digest = digest_of(self.folder, self.files, repr((self.wanted, self.shape)))
+        return self.cache / f"{self.folder.resolve().name}-{digest}"
 
     def expected_depths(self) -> Depths:
         """Those that a pass found before; else 8 bits, until a picture has more."""
@@ -227,14 +228,15 @@ class _Decoder:
                 return pixels.shape[1], pixels.shape[0]
         raise InputError(f"none of the {len(self.files)} pictures in {self.folder} can be read; the first: {first}")
 
-    def _digest(self) -> str:
-        """Changes with what is wanted, and with any file's name, size or time."""
-        digest = hashlib.sha256(repr((str(self.folder.resolve()), self.wanted, self.shape)).encode())
-        for file in self.files:
-            facts = file.stat()
-            name = os.fsencode(file.relative_to(self.folder))
-            digest.update(repr((name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)).encode())
-        return digest.hexdigest()[:16]
+
+def digest_of(folder: Path, files: Sequence[Path], wanted: str) -> str:
+    """Changes with what is wanted of a folder, and with any file's name, size or time."""
+    digest = hashlib.sha256(f"{folder.resolve()} {wanted}".encode(errors="surrogateescape"))
+    for file in files:
+        stat = file.stat()
+        name = os.fsencode(file.relative_to(folder))
+        digest.update(repr((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _read_pass(place: Path) -> Pass | None:

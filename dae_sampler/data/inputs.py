@@ -51,7 +51,7 @@ class _Numbers(Collection[str]):
         return (f"{i:06d}" for i in range(self.n))
 
     def __contains__(self, name: object) -> bool:
-        return name in iter(self)
+        return any(name == mine for mine in self)
 
 
 class Inputs(ABC):

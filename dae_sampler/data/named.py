@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..errors import InputError, unknown
 from ..pixels import MOST_CHANNELS, Range
 from . import pictures
 from .arrays import ARRAYS, from_array, load_array
+from .crops import Crops, crops_of, decode_crops
 from .dataset import Dataset
 from .decode import Wanted, decode
 from .folder import find
@@ -58,7 +60,8 @@ def _digits(root: Path, train: bool) -> Tensor:
         from sklearn.datasets import load_digits
     except ImportError:
         raise InputError("the data set 'digits' lies inside scikit-learn: pip install 'dae-sampler[digits]'") from None
-    pixels = torch.from_numpy(np.round(load_digits().images * (255 / 16)).astype(np.uint8))[:, None]
+    digits: Any = load_digits()
+    pixels = torch.from_numpy(np.round(digits.images * (255 / 16)).astype(np.uint8))[:, None]
     test = torch.arange(len(pixels)) % 6 == 5  # it has no split of its own
     return pixels[~test if train else test]
 
@@ -132,6 +135,34 @@ def load(
             f"nothing at {path}: give a folder of pictures, an .npy or .npz file, or one of {', '.join(NAMED)}"
         )
     raise unknown("data set", str(source), NAMED)
+
+
+def load_crops(
+    source: str | Path,
+    side: int,
+    *,
+    root: Path | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    over: str = "black",
+    span: Range | None = None,
+    without: Collection[Path] = (),
+    strict: bool = False,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Crops:
+    """Load pictures of any and of mixed sizes, of which training takes crops of ``side`` pixels square.
+
+    ``fit="pad"`` has pictures that are smaller than that padded by reflection; else they are refused. The other
+    arguments, and the errors, are those of :func:`load`.
+    """
+    path = Path(source)
+    if str(source) in NAMED or not path.is_dir():
+        return crops_of(load(source, root=root, channels=channels, over=over, span=span, on_file=on_file), side)
+    pictures.check_options(fit, over)
+    files, left_out = find(path, without)
+    wanted = Wanted(None, channels, fit, over, span)
+    crops = decode_crops(path, files, side, wanted, root or default_root(), strict, on_file)
+    return replace(crops, notes=(*left_out, *crops.notes))
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..corruption.erasure import Erasure
 from ..dae import DenoisingAutoencoder
 from ..errors import InputError
 from ..losses import bce
@@ -138,6 +139,7 @@ def _log_p_in_orders(dae: DenoisingAutoencoder, x: Tensor, keys: Tensor) -> Tens
     place = keys.flatten(1).argsort(1).argsort(1).view_as(keys)[:, None]
     x, d = x.expand(len(keys), -1, -1, -1), place[0].numel()
     log_p = torch.zeros(len(keys), dtype=torch.float64)
+    assert isinstance(dae.corruption, Erasure)
     for t in range(d):
         logits = dae.logits(dae.corruption.hide(x, place < t), (d - t) / d)
         log_p -= (bce(logits, x) * (place == t)).flatten(1).sum(1).cpu().double()

@@ -2,8 +2,11 @@
 
 c has a row for each image, or one where all of them have one level. A network, also one of yours, is a
 ``torch.nn.Module`` that is made by ``Net(shape, conditional, extra, ...)``: shape (C, H, W) of the images, whether
-there is a c, and how many channels x_in has beyond C; what follows comes from its text. It may have two attributes:
+there is a c, and how many channels x_in has beyond C; what follows comes from its text. It may have attributes:
 
+- ``any_size`` (of the class): whether it takes a shape of (C, 0, 0), which is images of any size; then it also has
+  ``stride`` and ``radius``: it is equivariant to shifts by the one, and no pixel depends on others farther than the
+  other;
 - ``embedding``: the length of c, 0 (or none) without one;
 - ``outer``: layers from or to pixels and from c, which the :mod:`~dae_sampler.training.optimizer` treats apart.
 """
@@ -38,10 +41,17 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
             f"{part.name} is not a built-in network: if you trust it, name it by `net`, "
             "or in Python by dae_sampler.nets.import_own"
         )
+    if not all(shape) and not getattr(NETS.get(part.name), "any_size", part.name not in NETS):
+        raise InputError(f"{part.name} takes images of one size: choose unet for pictures of any size")
     net = part.build("net", NETS, shape, conditional, extra)
-    if conditional and not getattr(net, "embedding", 0):
+    if conditional and not embedding_of(net):
         raise InputError(f"{text} takes no level: set its attribute embedding, or train it at one level")
     return net
+
+
+def embedding_of(net: nn.Module) -> int:
+    """The length of the c that a network takes, 0 without one."""
+    return getattr(net, "embedding", 0)
 
 
 def import_own(text: str) -> None:

@@ -123,8 +123,9 @@ class Upsample(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor) -> Tensor:
         b, _, height, width = x.shape
-        matrix = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        patches = F.linear(x.permute(0, 2, 3, 1), matrix, self.bias.repeat(4)).unflatten(-1, (2, 2, -1))
+        matrix, bias = self.weight.permute(2, 3, 1, 0).flatten(0, 2), self.bias
+        assert bias is not None
+        patches = F.linear(x.permute(0, 2, 3, 1), matrix, bias.repeat(4)).unflatten(-1, (2, 2, -1))
         return patches.transpose(2, 3).reshape(b, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 

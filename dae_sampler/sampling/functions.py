@@ -25,6 +25,7 @@ def sample(
     dae: Denoiser,
     n: int = 64,
     *,
+    size: tuple[int, int] | None = None,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -37,6 +38,7 @@ def sample(
 
     Args:
         dae: the model.
+        size: (width, height) in pixels, for a model of any size.
         n: how many images; under torchrun the processes share the work, and all get all images.
         sampler: a name of ``SAMPLERS``, with the sampler's own options if wanted: ``"heun(churn=0.2)"``; by default the
             card's, or the first that goes with the corruption.
@@ -56,7 +58,8 @@ def sample(
     if n < 1:
         raise InputError(f"`n` must be 1 or more, got {n}")
     plan = resolve("sample", dae, sampler, steps)
-    return torch.cat(list(tasks.sample(dae, n, plan, seed=seed, first=first, batch=batch, on_step=on_step, grad=grad)))
+    options: dict[str, Any] = {"seed": seed, "first": first, "batch": batch, "on_step": on_step, "grad": grad}
+    return torch.cat(list(tasks.sample(dae, n, plan, size=size, **options)))
 
 
 def refine(
@@ -99,9 +102,11 @@ def refine(
     options = {"seed": seed, "on_step": on_step, "grad": grad}
     plan = resolve("refine", dae, sampler, steps, _first(level))
     images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
-    made = [torch.empty(0, *dae.shape)]
+    made = [images.new_empty(0, *images.shape[1:], dtype=torch.float32).cpu()]
     for first, some, at in _runs(plan, dae, images, level):
-        made += tasks.refine(dae, some.split(batch or batch_size(dae.shape)), at, added=added, first=first, **options)
+        made += tasks.refine(
+            dae, some.split(batch or batch_size(images.shape[1:])), at, added=added, first=first, **options
+        )
     return torch.cat(made)
 
 
@@ -127,9 +132,9 @@ def denoise(
     options = {"seed": seed, "on_step": on_step, "grad": grad}
     plan = resolve("denoise", dae, sampler, steps, _first(level))
     images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
-    made = [torch.empty(0, *dae.shape)]
+    made = [images.new_empty(0, *images.shape[1:], dtype=torch.float32).cpu()]
     for first, some, at in _runs(plan, dae, images, level):
-        made += tasks.denoise(dae, some.split(batch or batch_size(dae.shape)), at, first=first, **options)
+        made += tasks.denoise(dae, some.split(batch or batch_size(images.shape[1:])), at, first=first, **options)
     return torch.cat(made)
 
 
@@ -169,11 +174,11 @@ def inpaint(
         raise InputError(
             f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: give one of their size"
         )
-    size = batch or batch_size(dae.shape)
+    size = batch or batch_size(images.shape[1:])
     masks = keep.split(size) if keep.ndim == 4 else itertools.repeat(keep)
     batches = zip(images.split(size), masks, strict=False)
     options: dict[str, Any] = {"seed": seed, "on_step": on_step, "grad": grad}
-    return torch.cat([torch.empty(0, *dae.shape), *tasks.inpaint(dae, batches, plan, **options)])
+    return torch.cat([torch.empty(0, *images.shape[1:]), *tasks.inpaint(dae, batches, plan, **options)])
 
 
 def _runs(plan: Plan, dae: Denoiser, images: Tensor, level: Level | None) -> Iterator[tuple[int, Tensor, Plan]]:

@@ -52,9 +52,12 @@ class State(NamedTuple):
 class Denoiser(Protocol):
     """What samplers need of a model."""
 
-    corruption: Corruption
-    shape: tuple[int, int, int]
-    device: torch.device
+    @property
+    def corruption(self) -> Corruption: ...
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    @property
+    def device(self) -> torch.device: ...
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         """The posterior mean of the clean image, same shape as ``x``."""
@@ -176,7 +179,7 @@ def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, resampl
     if resample not in range(1, 1001):
         raise InputError(f"resample must be a whole number from 1 to 1000, got {resample:g}")
     for sigma, following in itertools.pairwise(levels.tolist()):
-        ratio = (following / sigma) ** 2
+        ratio, x_hat = (following / sigma) ** 2, x
         for again in reversed(range(resample if following > 0 else 1)):
             x_hat = dae(x, sigma)
             x = x_hat + ratio * (x - x_hat)

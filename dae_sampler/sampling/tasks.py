@@ -9,7 +9,7 @@ caller's own mode holds whenever the caller is running.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,9 +23,11 @@ from .plan import Plan, card_of
 from .samplers import Denoiser, State
 
 OnStep = Callable[[State], None]
+LEAST_PRIOR = 5.0
+"""Standard deviation of noise that hides a picture well enough to begin from."""
 
 
-def batch_size(shape: tuple[int, int, int]) -> int:
+def batch_size(shape: Sequence[int]) -> int:
     """Images to compute together: enough to keep the machine busy, few enough for its memory."""
     return max(1, min(256, 2**22 // math.prod(shape)))
 
@@ -35,6 +37,7 @@ def sample(
     n: int,
     plan: Plan,
     *,
+    size: tuple[int, int] | None = None,
     seed: int = 0,
     first: int = 0,
     batch: int | None = None,
@@ -43,17 +46,19 @@ def sample(
 ) -> Iterator[Tensor]:
     """Images from noise, in batches of ``batch`` on each process; every process gets all of them.
 
-    Image i is a function of (seed, first + i), whatever the batch and the number of processes.
+    Image i is a function of (seed, first + i), whatever the batch and the number of processes. ``size`` is (width,
+    height), for a model of any size.
     """
-    size = (batch or batch_size(dae.shape)) * distributed.get_world_size()
-    for start in range(0, n, size):
-        count = min(size, n - start)
+    shape = shape_of_samples(dae, size)
+    together = (batch or batch_size(shape)) * distributed.get_world_size()
+    for start in range(0, n, together):
+        count = min(together, n - start)
         mine = distributed.share(count)
-        made = torch.empty(0, *dae.shape)
+        made = torch.empty(0, *shape)
         if mine:
             noise = ImageNoise(seed, first + start + mine.start, len(mine), dae.device)
             with torch.set_grad_enabled(grad):
-                made = _run(plan, dae, dae.corruption.prior(len(mine), dae.shape, noise), noise, on_step)
+                made = _run(plan, dae, dae.corruption.prior(len(mine), shape, noise), noise, on_step)
         yield distributed.all_gather(made, count)
 
 
@@ -126,10 +131,32 @@ def inpaint(
             if how := card_of(dae).binarise:
                 known = binarise(known, how, noise)
             held = _mask(keep, known)
-            denoiser = dae if q.extra else KnownPixels(dae, known, held)
+            denoiser: Denoiser = dae if q.extra else KnownPixels(dae, known, held)
             filled = _run(plan, denoiser, q.begin(known, held, noise), noise, on_step)
             made = torch.where(held.cpu(), known.cpu(), filled)
         yield made
+
+
+def shape_of_samples(dae: Denoiser, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """(C,H,W) of what is sampled from noise.
+
+    Raises:
+        InputError: the model has one size and ``size`` is another, or it goes with any size and there is none; or its
+            noise is too weak to begin from.
+    """
+    channels, height, width = dae.shape
+    if height:
+        if size not in (None, (width, height)):
+            raise InputError(f"the model makes images of {width}x{height}: leave out `size`")
+        return dae.shape
+    if dae.corruption.high < LEAST_PRIOR:
+        raise InputError(
+            f"this model knows noise up to {dae.corruption.high:g}, too weak to begin from: refine or denoise pictures "
+            f"with it, or train one with `corruption` 'gaussian(0.01..20)'"
+        )
+    if size is None:
+        raise InputError("this model makes images of any size: give the one you want as `size`")
+    return channels, size[1], size[0]
 
 
 def check_added(dae: Denoiser, plan: Plan, added: float | None) -> float:
@@ -157,7 +184,9 @@ def _mask(keep: Tensor, images: Tensor) -> Tensor:
 
 
 def _run(plan: Plan, dae: Denoiser, x: Tensor, noise: ImageNoise, on_step: OnStep | None) -> Tensor:
+    channels = x.shape[1] - dae.corruption.extra
     for state in plan.states(dae, x, noise):
         if on_step:
             on_step(state)
-    return state.x[:, : dae.shape[0]].clamp(0, 1).cpu()
+        x = state.x
+    return x[:, :channels].clamp(0, 1).cpu()

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..corruption.gaussian import Gaussian
+from ..corruption.base import Corruption
 
 
 class Density(ABC):
@@ -140,7 +140,7 @@ NAMED: dict[str, Callable[[], Density]] = {"boxes": boxes, "gaussians": gaussian
 class Exact:
     """The exact denoiser of a density, shown as images of ``shape``: it can take a model's place in every sampler."""
 
-    def __init__(self, density: Density, corruption: Gaussian, shape: tuple[int, int, int]) -> None:
+    def __init__(self, density: Density, corruption: Corruption, shape: tuple[int, int, int]) -> None:
         self.density, self.corruption, self.shape, self.device = density, corruption, shape, torch.device("cpu")
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:

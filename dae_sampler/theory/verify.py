@@ -163,7 +163,7 @@ def density(name: str, points: int, root: Path | None) -> tuple[Density, tuple[i
         raise unknown("density", name, [*NAMED, *named.NAMED])
     dataset = named.load(name, root=root)
     images = to_float(dataset.images[:points], dataset.span)
-    return Points(images.flatten(1)), tuple(images.shape[1:])
+    return Points(images.flatten(1)), dataset.shape
 
 
 def verify(
@@ -195,7 +195,7 @@ def verify(
     models = {}
     for loss in ("bce", "mse"):
         dae = DenoisingAutoencoder(net, corruption, shape, loss, seed)
-        models[loss] = fit(dae, x, recipe, on_progress=lambda progress: on_step and on_step())
+        models[loss] = fit(dae, x, recipe, on_progress=lambda progress: on_step() if on_step else None)
     middle = sigmas[len(sigmas) // 2]
     start = x[: min(500, VALUES // (100 * truth.dim) + 1)].flatten(1)
     start = start + middle * torch.randn(start.shape, generator=torch.Generator().manual_seed(seed))

@@ -10,20 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import __version__, checkpoint, distributed
 from ..dae import DenoisingAutoencoder
 from ..data import named
+from ..data.crops import Crops
 from ..data.dataset import Dataset
 from ..device import pick_device, pick_precision
 from ..errors import InputError
 from ..gallery import grid, save_picture
+from ..noise import ImageNoise
+from ..pixels import to_float
 from ..sampling.functions import sample
 from ..spec import parse_size
 from .loop import Progress, fit
 from .recipe import Job, Recipe
 from .run import Run
 
+_PLANS_OF_CROPS: dict[str, dict[str, Any]] = {
+    "denoise": {"sampler": "euler", "steps": 1},  # the posterior mean
+    "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": 25 / 255},
+}
 GRID = 64
 """Samples that a run shows at each validation."""
 
@@ -42,9 +50,8 @@ def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Iterat
         InputError: there is a run and it is not to be resumed, or the other way round; another process is training
             there; or the job does not fit the run.
     """
-    job = replace(job, data=_absolute(job.data), start=_absolute(job.start), data_root=_resolved(job.data_root))
-    if {"steps", "epochs"} <= given:
-        raise InputError("`steps` and `epochs` contradict each other: give one")
+    job = replace(job, data=_absolute(job.data) or "", start=_absolute(job.start), data_root=_resolved(job.data_root))
+    job = job.completed(given)
     if out is None and resume:
         raise InputError("say which run to resume by `out`")
     if not job.data and not resume:
@@ -133,7 +140,7 @@ class Prepared:
 
     job: Job
     run: Run
-    dataset: Dataset
+    dataset: Dataset | Crops
     dae: DenoisingAutoencoder
     recipe: Recipe
     done: int
@@ -151,21 +158,25 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     device = pick_device(job.device)
     precision = pick_precision(job.precision, device)
     done = run.done()
-    dataset = named.load(
-        job.data,
-        root=Path(job.data_root) if job.data_root else None,
-        size=parse_size(job.size) if job.size else None,
-        channels=job.channels,
-        fit=job.fit,
-        over=job.over,
-        without=[run.folder],
-        strict=job.strict,
-        on_file=on_file,
-    )
+    common: dict[str, Any] = {
+        "root": Path(job.data_root) if job.data_root else None,
+        "channels": job.channels,
+        "fit": job.fit,
+        "over": job.over,
+        "without": [run.folder],
+        "strict": job.strict,
+        "on_file": on_file,
+    }
+    dataset: Dataset | Crops
+    if job.crop:
+        dataset = named.load_crops(job.data, job.crop, **common)
+    else:
+        dataset = named.load(job.data, size=parse_size(job.size) if job.size else None, **common)
     dae = _build(job, dataset.shape, fresh=done == 0).to(device)
     dae.precision = precision
     start = Path(job.start).stem if job.start else ""
-    dae.card = replace(dae.card, data=dataset.name, images=len(dataset), version=__version__, start=start)
+    plans = _PLANS_OF_CROPS if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
+    dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=start)
     return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done)
 
 
@@ -201,15 +212,15 @@ def train(
 
         def show(progress: Progress) -> None:
             if progress.validation:
-                _record(progress, run, events)
+                _record(progress, run, prepared.dataset, events)
             on_progress(progress)
 
         fit(prepared.dae, prepared.dataset, prepared.recipe, run=run, on_progress=show, should_stop=should_stop)
 
 
-def _record(progress: Progress, run: Run, events: Any) -> None:
+def _record(progress: Progress, run: Run, dataset: Dataset | Crops, events: Any) -> None:
     """Write the sample grid of this validation, and its losses for TensorBoard."""
-    picture = grid(sample(progress.average, GRID, seed=0))
+    picture = grid(_shown(progress.average, dataset))
     if distributed.get_rank() > 0:
         return
     save_picture(picture, run.folder / "samples" / f"{progress.step:07d}.png")
@@ -218,6 +229,19 @@ def _record(progress: Progress, run: Run, events: Any) -> None:
         events.add_scalar("loss/held-out", progress.validation.loss, progress.step)
         for level, loss in progress.validation.by_level:
             events.add_scalar(f"excess/level {level:.3g}", loss, progress.step)
+
+
+def _shown(dae: DenoisingAutoencoder, dataset: Dataset | Crops) -> Tensor:
+    """Samples; of a model that cannot start from noise, crops with noise beside what it makes of them."""
+    if dae.shape[1]:
+        return sample(dae, GRID, seed=0)
+    rows = dataset.split(0)[0]
+    rows = rows[torch.linspace(0, len(rows) - 1, GRID // 4).long()]
+    x, noise = to_float(dataset.take(rows).x, dataset.span).to(dae.device), ImageNoise(0, 0, len(rows), dae.device)
+    noisy = dae.corruption.draw(x, torch.tensor(dae.corruption.usual_level), noise).x_tilde
+    with torch.no_grad():
+        pairs = torch.stack([noisy[:, : len(x[0])], dae(noisy, dae.corruption.usual_level)], 1)
+    return pairs.flatten(0, 1).cpu()
 
 
 def _events(run: Run, step: int) -> Any:

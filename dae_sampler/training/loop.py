@@ -23,7 +23,9 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import checkpoint, distributed
+from ..card import Pairs
 from ..dae import DenoisingAutoencoder
+from ..data.crops import Crops
 from ..data.dataset import Dataset, as_dataset
 from ..device import keep_freed_memory
 from ..errors import InputError
@@ -59,7 +61,7 @@ class TrainingInterrupted(Exception):  # noqa: N818 - not an error
 
 def fit(
     dae: DenoisingAutoencoder,
-    images: Dataset | Tensor | np.ndarray,
+    images: Dataset | Crops | Tensor | np.ndarray,
     recipe: Recipe | None = None,
     *,
     run: Run | None = None,
@@ -82,7 +84,7 @@ def fit(
         InputError: images and model do not fit, or the loss is no longer finite.
     """
     dataset, recipe = _fitting(dae, images, recipe or Recipe())
-    training, held_out = _split(len(dataset), recipe)
+    training, held_out = dataset.split(recipe.validation_size(len(dataset)))
     state = TrainingState(dae, recipe, dataset)
     if run and (saved := run.load_state()):
         state.restore(*saved)
@@ -113,25 +115,15 @@ def fit(
 
 
 def _fitting(
-    dae: DenoisingAutoencoder, images: Dataset | Tensor | np.ndarray, recipe: Recipe
-) -> tuple[Dataset, Recipe]:
+    dae: DenoisingAutoencoder, images: Dataset | Crops | Tensor | np.ndarray, recipe: Recipe
+) -> tuple[Dataset | Crops, Recipe]:
     """The images as a data set, if the model takes them, and the recipe as the corruption wants it."""
-    dataset = images if isinstance(images, Dataset) else as_dataset(images)
-    if dataset.shape != dae.shape:
+    dataset = images if isinstance(images, Dataset | Crops) else as_dataset(images)
+    if not all(wanted in (0, size) for wanted, size in zip(dae.shape, dataset.shape, strict=True)):
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
     if dae.corruption.binary and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")
     return dataset, recipe
-
-
-def _split(n: int, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Indices of the training and of the held-out images: every k-th is held out, the same at every resume."""
-    held_out = recipe.validation_size(n)
-    if not held_out:
-        return torch.arange(n), torch.arange(n)
-    chosen = torch.zeros(n, dtype=torch.bool)
-    chosen[torch.linspace(0, n - 1, held_out, dtype=torch.float64).long()] = True
-    return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
 
 
 class TrainingState:
@@ -139,7 +131,7 @@ class TrainingState:
 
     SAVED = ("step", "recorded", "best", "best_step")
 
-    def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe, dataset: Dataset) -> None:
+    def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe, dataset: Dataset | Crops) -> None:
         self.dae, self.recipe, self.dataset = dae, recipe, dataset
         self.step, self.seconds, self.started = 0, 0.0, time.monotonic()
         if recipe.batch % distributed.get_world_size():
@@ -148,7 +140,8 @@ class TrainingState:
                 "make it a multiple"
             )
         keep_freed_memory()
-        self.best, self.best_step, self.best_checked = math.inf, 0, ((), ())
+        self.best, self.best_step = math.inf, 0
+        self.best_checked: tuple[Pairs, Pairs] = ((), ())
         self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
         self.dae.train().requires_grad_(True)
         self.weights = dict(dae.named_parameters())
@@ -166,7 +159,7 @@ class TrainingState:
         noise = StepNoise(recipe.seed, self.step, dae.device, distributed.get_rank(), distributed.get_world_size())
         strata = torch.arange(mine.start, mine.stop, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)
-        x = self.dataset.take(chosen).x.to(dae.device)
+        x = self.dataset.take(chosen, noise).x.to(dae.device)
         if recipe.augment:
             x = augment(x, recipe.augment, noise)
         loss = self.loss(to_float(x, self.dataset.span), level, noise)
@@ -174,8 +167,9 @@ class TrainingState:
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
         self.optimizer.step(recipe.rate(self.step))
         self.step += 1
-        decay = (1 - 1 / self.step) ** (1 + recipe.ema)
-        torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self.weights.values()], 1 - decay)
+        decay: float = (1 - 1 / self.step) ** (1 + recipe.ema)
+        averages: list[Tensor] = list(self.average.parameters())
+        torch._foreach_lerp_(averages, [w.detach() for w in self.weights.values()], 1 - decay)
         self.trained_loss += loss.detach()
         return loss.detach()
 
@@ -246,7 +240,8 @@ class TrainingState:
         try:
             for name in ("seconds", *self.SAVED):
                 setattr(self, name, saved[name])
-            self.best_checked = tuple(tuple(map(tuple, pairs)) for pairs in saved.get("best_checked", ((), ())))
+            excess, squares = saved.get("best_checked", ((), ()))
+            self.best_checked = tuple(map(tuple, excess)), tuple(map(tuple, squares))
             with torch.no_grad():
                 self.trained_loss.copy_(tensors["trained_loss"])
                 for name, weight in self.weights.items():

@@ -6,6 +6,7 @@ it compares with AdamW is in docs/dev/log.md. A convolution's weight (O,I,h,w) i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -29,7 +30,10 @@ class Optimizer:
         weight_decay: decoupled weight decay.
     """
 
-    STATE: ClassVar = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq", "step"), torch.optim.Muon: ("momentum_buffer",)}
+    STATE: ClassVar[dict[type[torch.optim.Optimizer], tuple[str, ...]]] = {
+        torch.optim.AdamW: ("exp_avg", "exp_avg_sq", "step"),
+        torch.optim.Muon: ("momentum_buffer",),
+    }
 
     def __init__(self, dae: DenoisingAutoencoder, name: str, weight_decay: float) -> None:
         self.weights = dict(dae.named_parameters())
@@ -41,7 +45,7 @@ class Optimizer:
         }
         rest = {k: w for k, w in self.weights.items() if k not in self.matrices}
         adamw = torch.optim.AdamW(rest.values(), betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
-        self.parts: list[tuple[torch.optim.Optimizer, dict[str, Tensor]]] = [(adamw, rest)]
+        self.parts: list[tuple[torch.optim.Optimizer, Mapping[str, Tensor]]] = [(adamw, rest)]
         if self.matrices:  # its updates scaled to the size of AdamW's, so that one learning rate does for both
             muon = torch.optim.Muon(
                 self.matrices.values(),
@@ -54,7 +58,8 @@ class Optimizer:
     def step(self, rate: float) -> None:
         """One step against the gradients at learning rate ``rate``; the gradients are dropped."""
         for name, matrix in self.matrices.items():
-            matrix.grad = _channels_last(self.weights[name].grad).reshape(matrix.shape)
+            grad = self.weights[name].grad
+            matrix.grad = None if grad is None else _channels_last(grad).reshape(matrix.shape)
         for part, _ in self.parts:
             for group in part.param_groups:
                 group["lr"] = rate

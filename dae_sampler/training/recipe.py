@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
-from ..corruption import DEFAULT
+from ..corruption import DEFAULT, DEFAULT_OF_CROPS
 from ..errors import InputError, unknown
 
 
@@ -68,7 +68,7 @@ class Recipe:
         None, "Make images binary as they are drawn: dynamic or threshold; erasure: dynamic."
     )
     augment: str | None = _option(
-        None, "For small data sets: mirror half of the images left to right, or shift each a little."
+        None, "For small data sets: mirror half of the images left to right, shift each a little, or turn by quarters."
     )
 
     def __post_init__(self) -> None:
@@ -131,6 +131,9 @@ class Job(Recipe):
     )
     start: str | None = _option(None, "Start from this model's weights (fine-tune).", name="from")
     size: str | None = _option(None, "Bring the images to this size: SIDE or WIDTHxHEIGHT, in pixels.")
+    crop: int | None = _option(
+        None, "Train on random crops of this many pixels square, of pictures of any size.", least=8, most=4096
+    )
     fit: str = _option("crop", "How: crop the longer side, pad the shorter one, or squash.")
     channels: int | None = _option(None, "1: grey, 3: colour; default: as the images are.")
     over: str = _option("black", "Lay transparent pictures over black or white.")
@@ -159,6 +162,18 @@ class Job(Recipe):
         if type(given.get("size")) is int:
             given["size"] = str(given["size"])
         return cls(**given)
+
+    def completed(self, given: set[str]) -> Job:
+        """With the corruption that is usual on crops, if none was ``given``.
+
+        Raises:
+            InputError: options were given that contradict each other.
+        """
+        if {"steps", "epochs"} <= given:
+            raise InputError("`steps` and `epochs` contradict each other: give one")
+        if self.crop and self.size:
+            raise InputError("`size` and `crop` contradict each other: give one")
+        return replace(self, corruption=DEFAULT_OF_CROPS) if self.crop and "corruption" not in given else self
 
     def recipe(self, n: int) -> Recipe:
         """The recipe for ``n`` images."""

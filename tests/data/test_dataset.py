@@ -5,8 +5,7 @@ import torch
 from dae_sampler import data
 from dae_sampler.data.dataset import Batch, Dataset, as_dataset
 from dae_sampler.errors import InputError
-from dae_sampler.noise import ImageNoise, StepNoise
-from dae_sampler.pixels import augment, to_float
+from dae_sampler.pixels import to_float
 
 
 @pytest.mark.parametrize(
@@ -21,16 +20,12 @@ def test_batches_come_in_the_type_of_the_files(dtype, span):
     assert batch == Batch(batch.x, None, None)
     assert batch.x.dtype == dtype
     assert torch.equal(to_float(batch.x), to_float(images[rows]))
-    varied = dataset.take(rows, StepNoise(0, 0), "mirror").x
-    assert torch.equal(to_float(varied, span), augment(to_float(images[rows], span), "mirror", StepNoise(0, 0)))
 
 
-def test_an_unknown_row_or_augmentation_is_an_error():
+def test_an_unknown_row_is_an_error():
     dataset = as_dataset(torch.rand(3, 1, 4, 4))
     with pytest.raises(IndexError):
         dataset.take(torch.tensor([3]))
-    with pytest.raises(InputError, match="mirror"):
-        dataset.take(torch.tensor([0]), ImageNoise(0, 0, 1), "miror")
 
 
 def test_tensors_and_arrays_are_data_sets():

@@ -1,0 +1,257 @@
+"""Pictures of any and of mixed sizes, of which training takes random crops: one flat buffer, cut by index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import distributed
+from ..errors import InputError
+from ..files import locked, replacing, sweep
+from ..noise import Noise
+from ..pixels import Range
+from . import memory, pictures
+from .dataset import Batch, Dataset, unusual
+from .decode import Wanted, digest_of
+from .depths import Depths, survey
+from .tally import Tally
+from .workers import in_order
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Pictures to train on by crops; every picture is taken in proportion to its pixels.
+
+    A row is a place for a crop: pictures have one or more, side by side. With noise, the crop of a row lies anywhere
+    in its picture; without, at its place.
+    """
+
+    buffer: Tensor
+    """The pixels of all pictures, one after the other, (C,H,W) each; uint8, uint16 or float32, in memory or mapped."""
+    shapes: Tensor
+    """Int64 (N,3): C, H and W of each picture; C is 1 or the number of channels."""
+    side: int
+    """Of the crops, in pixels."""
+    channels: int
+    name: str
+    span: Range
+    """The values that are black and white."""
+    notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    offsets: Tensor = field(init=False, repr=False)
+    ends: Tensor = field(init=False, repr=False)
+    """Of each picture's rows."""
+
+    def __post_init__(self) -> None:
+        sizes = self.shapes.prod(1)
+        object.__setattr__(self, "offsets", sizes.cumsum(0) - sizes)
+        object.__setattr__(self, "ends", self._places().prod(1).cumsum(0))
+
+    def _places(self) -> Tensor:
+        """How many crops lie below each other and side by side in each picture, (N,2)."""
+        return (self.shapes[:, 1:] / self.side).round().long().clamp(min=1)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, 0, 0): a model of any size is trained on them."""
+        return self.channels, 0, 0
+
+    @property
+    def unusual_span(self) -> Range | None:
+        """The values that are black and white, where they are not the type's own; None where they are."""
+        return unusual(self.buffer.dtype, self.span)
+
+    def split(self, held_out: int) -> tuple[Tensor, Tensor]:
+        """Rows to train on and rows of ``held_out`` whole pictures, every k-th; all rows for both if it is 0."""
+        rows = torch.arange(int(self.ends[-1]))
+        if not held_out:
+            return rows, rows
+        chosen = torch.zeros(len(self), dtype=torch.bool)
+        chosen[torch.linspace(0, len(self) - 1, held_out, dtype=torch.float64).long()] = True
+        apart = chosen[torch.searchsorted(self.ends, rows, right=True)]
+        return rows[~apart], rows[apart]
+
+    def take(self, rows: Tensor, noise: Noise | None = None) -> Batch:
+        """The crops of ``rows``, int64 (B,): (B,C,side,side)."""
+        which = torch.searchsorted(self.ends, rows, right=True)
+        room = (self.shapes[which, 1:] - self.side).clamp(min=0)  # how far a crop may move down and right
+        if noise is not None:
+            start = (noise.uniform((len(rows), 2)).cpu() * (room + 1)).long().clamp(max=room)
+        else:
+            place, places = rows - (self.ends[which] - self._places()[which].prod(1)), self._places()[which]
+            at = torch.stack([place // places[:, 1], place % places[:, 1]], 1)
+            start = (room * (at / (places - 1).clamp(min=1))).long()
+        x = torch.stack([self._cut(int(i), *at) for i, at in zip(which, start.tolist(), strict=True)])
+        return Batch(x.clamp(*self.span) if x.is_floating_point() else x)
+
+    def _cut(self, picture: int, top: int, left: int) -> Tensor:
+        whole = self._picture(picture)
+        crop = whole[:, top : top + self.side, left : left + self.side]
+        missing = [self.side - crop.shape[2], self.side - crop.shape[1]]
+        if any(missing):
+            crop = reflected(crop, *missing)
+        return crop.expand(self.channels, -1, -1)
+
+    def _picture(self, i: int) -> Tensor:
+        c, height, width = self.shapes[i].tolist()
+        start = int(self.offsets[i])
+        return self.buffer[start : start + c * height * width].view(c, height, width)
+
+    def fingerprint(self) -> str:
+        """A digest of the pictures, the same wherever they lie: of their shapes, type and some of their pixels."""
+        digest = hashlib.sha256(repr((self.shapes.tolist(), self.side, str(self.buffer.dtype))).encode())
+        digest.update(self.buffer[:: max(1, len(self.buffer) // 65536)].contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def reflected(image: Tensor, right: int, below: int) -> Tensor:
+    """(C,H,W) of any type, continued to the right and below by its mirror image, again and again if it is small."""
+    _, height, width = image.shape
+    rows, columns = (_mirror(size, size + more) for size, more in ((height, below), (width, right)))
+    return image[:, rows][:, :, columns]
+
+
+def _mirror(size: int, length: int) -> Tensor:
+    """Indices 0 .. size-1 .. 0 .. of a line that is reflected at its ends."""
+    if size == 1:
+        return torch.zeros(length, dtype=torch.int64)
+    period = torch.arange(length) % (2 * size - 2)
+    return torch.minimum(period, 2 * size - 2 - period)
+
+
+def crops_of(data: Dataset, side: int) -> Crops:
+    """Crops of images of one size.
+
+    Raises:
+        InputError: they are smaller than the crops.
+    """
+    channels, height, width = data.shape
+    if min(height, width) < side:
+        raise InputError(f"{data.name} has images of {width}x{height}: choose a `crop` of at most {min(height, width)}")
+    shapes = torch.tensor([data.shape]).repeat(len(data), 1)
+    return Crops(data.images.flatten(), shapes, side, channels, data.name, data.span, data.notes, data.skipped)
+
+
+def decode_crops(
+    folder: Path,
+    files: Sequence[Path],
+    side: int,
+    wanted: Wanted,
+    cache: Path,
+    strict: bool = False,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Crops:
+    """All pictures of a folder, to be cropped; those that are too small are padded by reflection if ``fit`` says pad.
+
+    Arguments and errors are those of :func:`.decode.decode`.
+    """
+    place = cache / "cropped" / f"{folder.resolve().name}-{digest_of(folder, files, repr((wanted, side)))}"
+    depths = survey(files, wanted.span)
+    reader = _Reader(files, side, wanted, depths, strict, on_file)
+    if not sum(file.stat().st_size for file in files) * 12 > memory.IN_MEMORY:  # as a JPEG packs pixels
+        pixels: list[np.ndarray] = []
+        reader.read_into(lambda some: pixels.append(some.reshape(-1)))
+        buffer = np.concatenate(pixels) if pixels else np.empty(0, depths.deepest)
+    else:
+        place.mkdir(parents=True, exist_ok=True)
+        with distributed.first_process_first(), locked(place, wait=True):
+            sweep(place)
+            buffer = reader.read_file(place)
+    if not reader.shapes:
+        first = reader.tally.skipped[0]
+        raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {first}")
+    shapes = torch.tensor(reader.shapes, dtype=torch.int64)
+    channels = wanted.channels or int(shapes[:, 0].max())
+    notes = tuple([] if wanted.span else depths.notes(folder)) + tuple(reader.notes())
+    return Crops(
+        torch.from_numpy(buffer), shapes, side, channels, folder.name, depths.span, notes, tuple(reader.tally.skipped)
+    )
+
+
+class _Reader:
+    """One pass over the pictures of a folder."""
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        side: int,
+        wanted: Wanted,
+        depths: Depths,
+        strict: bool,
+        on_file: Callable[[int, int], None] | None,
+    ) -> None:
+        self.files, self.side, self.wanted, self.depths = files, side, wanted, depths
+        self.strict, self.on_file = strict, on_file
+        self.shapes: list[list[int]] = []
+        self.tally, self.small = Tally(), 0
+
+    def notes(self) -> list[str]:
+        """What was done to pictures."""
+        padded = f"{self.small} of {len(self.shapes)} pictures are smaller than the crop and were padded by reflection"
+        return [padded] if self.small else []
+
+    def read_into(self, store: Callable[[np.ndarray], object]) -> None:
+        """Hand all pictures to ``store``, (C,H,W) each."""
+        for done, found in enumerate(in_order(self._read, self.files), 1):
+            if isinstance(found, InputError):
+                if self.strict:
+                    raise found
+                self.tally.skipped.append(str(found))
+            else:
+                self._count_small(found, self.files[done - 1])
+                store(found)
+                self.shapes.append(list(found.shape))
+            if self.on_file:
+                self.on_file(done, len(self.files))
+
+    def read_file(self, place: Path) -> np.ndarray:
+        """The pixels of all pictures in a file of ``place``, made now if it is not there."""
+        index, pixels = place / "index.json", place / "pixels.bin"
+        try:
+            saved = json.loads(index.read_text())
+            self.shapes, self.small, self.tally.skipped = saved["shapes"], saved["small"], saved["skipped"]
+        except (OSError, ValueError, KeyError):
+            with replacing(pixels) as temporary, temporary.open("wb") as file:
+                self._write(file)
+            with replacing(index) as temporary:
+                saved = {"shapes": self.shapes, "small": self.small, "skipped": self.tally.skipped}
+                temporary.write_text(json.dumps(saved))
+        count = sum(math.prod(shape) for shape in self.shapes)
+        return memory.at_random(np.memmap(pixels, self.depths.deepest, mode="c", shape=(max(1, count),)))
+
+    def _write(self, file: BinaryIO) -> None:
+        self.read_into(lambda some: file.write(np.ascontiguousarray(some).tobytes()))
+
+    def _count_small(self, pixels: np.ndarray, file: Path) -> None:
+        _, height, width = pixels.shape
+        if min(height, width) >= self.side:
+            return
+        if self.wanted.fit != "pad":
+            raise InputError(
+                f"{file} is {width}x{height}, smaller than the crop of {self.side}: choose `fit` pad to have such "
+                "pictures continued by reflection, or a smaller `crop`"
+            )
+        self.small += 1
+
+    def _read(self, file: Path) -> np.ndarray | InputError:
+        """One picture, (C,H,W), or why it cannot be read."""
+        try:
+            pixels = pictures.read(file, self.wanted.over).pixels
+            self.depths.check(pixels, str(file), beyond=0)
+        except InputError as error:
+            return error
+        height, width, channels = pixels.shape
+        shape = (self.wanted.channels or channels, height, width)
+        return self.depths.to_deepest(pictures.bring_to(pixels, shape, "crop"))

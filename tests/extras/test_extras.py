@@ -1,0 +1,85 @@
+"""What each extra is for: with it, it works; without it, a sentence names it."""
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from dae_sampler import DenoisingAutoencoder, save
+
+SMALL = ["--net", "dense(4)", "--steps", 1, "--batch", 4]
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A model of 8x8 images, in the current folder, with images beside it."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8))
+    (tmp_path / "flat.py").write_text("def pixels(images):\n    return images.flatten(1)\n")
+    save(DenoisingAutoencoder("dense(4)", "gaussian(0.02..20)", (1, 8, 8)), "m.safetensors")
+    return "m.safetensors"
+
+
+EVALUATE = ["--data", "x.npy", "--test", "x.npy", "--features", "flat:pixels", "-n", 8, "--steps", 1]
+NEEDS = {
+    "digits": ("sklearn", ["train", "digits", *SMALL, "--out", "run"]),
+    "evaluate": ("matplotlib", ["evaluate", "MODEL", *EVALUATE, "--report", "report.png"]),
+    "tensorboard": ("tensorboard", ["train", "x.npy", *SMALL, "--tensorboard", "--out", "run"]),
+}
+
+
+@pytest.mark.parametrize("extra", NEEDS)
+def test_a_command_works_with_its_extra_or_names_it(command, model, tmp_path, extra):
+    package, words = NEEDS[extra]
+    words = [model if word == "MODEL" else word for word in words]
+    if find_spec(package):
+        command(*words)
+        assert (tmp_path / ("report.png" if extra == "evaluate" else "run/model.safetensors")).is_file()
+    else:
+        assert f"pip install 'dae-sampler[{extra}]'" in command(*words, code=2)
+        assert not (tmp_path / "run").exists()
+
+
+def test_every_command_has_help_without_any_extra(command):
+    for name in [
+        "train",
+        "sample",
+        "refine",
+        "denoise",
+        "inpaint",
+        "corrupt",
+        "evaluate",
+        "likelihood",
+        "verify",
+        "info",
+    ]:
+        assert "Examples:" in command(name, "--help")
+
+
+def test_evaluation_needs_no_extra_but_for_its_figures(command, model):
+    assert json.loads(command("evaluate", model, *EVALUATE, "--json"))["n"] == 8
+
+
+def test_samplers_of_k_diffusion_take_a_model_as_it_is():
+    sampling = pytest.importorskip("k_diffusion.sampling", exc_type=ImportError)
+    from dae_sampler.noise import ImageNoise
+    from dae_sampler.sampling.samplers import SAMPLERS
+
+    dae = DenoisingAutoencoder("dense(8)", "gaussian(0.02..20)", (1, 4, 4)).eval().requires_grad_(False)
+    x = 20 * torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    levels = dae.corruption.schedule(6)
+    for name, theirs in (("heun", sampling.sample_heun), ("euler", sampling.sample_euler)):
+        *_, last = SAMPLERS[name].function(dae, x, levels, ImageNoise(0, 0, 3))
+        torch.testing.assert_close(theirs(dae, x, levels, disable=True), last.x, atol=1e-4, rtol=1e-4)
+
+
+def test_deepinv_restores_with_a_model_as_its_denoiser():
+    physics = pytest.importorskip("deepinv.physics")
+    from deepinv.optim.prior import PnP
+
+    dae = DenoisingAutoencoder("dense(8)", "gaussian(0.02..20)", (1, 4, 4)).eval().requires_grad_(False)
+    x = torch.rand(2, 1, 4, 4)
+    y = physics.Denoising(physics.GaussianNoise(0.1))(x)
+    torch.testing.assert_close(PnP(denoiser=dae).prox(y, sigma_denoiser=0.1), dae(y, 0.1))

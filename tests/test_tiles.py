@@ -1,0 +1,99 @@
+"""Pictures of any size: shifts, tiles, crops."""
+
+import pytest
+import torch
+
+import dae_sampler
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit, load, save
+from dae_sampler.tiles import Tiled, tiled
+
+ANY = (1, None, None)
+NETS = ["unet(8)", "unet(8, 8)", "unet(8, 8, blocks=2, patch=1)"]
+
+
+def random(net="unet(8, 8)", corruption="gaussian(0.01..0.4)", shape=ANY):
+    dae = DenoisingAutoencoder(net, corruption, shape).eval().requires_grad_(False)
+    for name, weight in dae.named_parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.2)
+        elif "bias" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    return dae
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_no_pixel_sees_farther_than_the_radius_and_some_see_as_far(net):
+    dae = random(net).train().double()  # in evaluation the last layer is float32
+    stride, radius = dae.card.stride, dae.card.radius
+    middle, side = 4 * radius, 8 * radius
+    x = torch.rand(1, 1, side, side, dtype=torch.float64)
+    farthest = 0
+    for at in range(middle, middle + stride):
+        x.requires_grad_()
+        out = dae.net(x, torch.zeros(1, dae.net.embedding).double())[0, 0, at, at]
+        (gradient,) = torch.autograd.grad(out, x)
+        farthest = max(farthest, (torch.nonzero(gradient[0, 0]) - at).abs().max().item())
+    assert radius - stride <= farthest <= radius
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_network_shifts_with_its_input_by_its_stride(net):
+    dae = random(net)
+    stride, radius = dae.card.stride, dae.card.radius
+    x = torch.rand(1, 1, 4 * radius, 4 * radius + stride)
+    inside = slice(radius, 3 * radius)
+    left, right = dae(x[..., :-stride], 0.1), dae(x[..., stride:], 0.1)
+    torch.testing.assert_close(
+        left[:, :, inside, radius + stride : 3 * radius], right[:, :, inside, radius : 3 * radius - stride]
+    )
+
+
+@pytest.mark.parametrize("size", [(70, 131), (64, 64), (1, 200), (97, 5)])
+def test_tiles_give_what_the_whole_picture_gives(size):
+    dae = random()
+    x = torch.rand(2, 1, *size)
+    torch.testing.assert_close(Tiled(dae, tile=16)(x, 0.1), dae(x, 0.1), atol=1e-5, rtol=0)
+    assert (Tiled(dae, tile=16, halo=0)(x, 0.1) - dae(x, 0.1)).abs().max() > 1e-4 or max(size) <= 64
+
+
+def test_tiles_of_something_simple_are_the_whole():
+    x = torch.rand(1, 2, 33, 50)
+    for tile in (4, 8, 64):
+        assert torch.equal(tiled(lambda some: 2 * some, x, tile, 4), 2 * x)
+
+
+@pytest.mark.parametrize("task", ["refine", "denoise"])
+@pytest.mark.parametrize("sampler", ["iterate", "walk", "heun", "dpm(eta=1)"])
+def test_every_sampler_restores_pictures_of_any_size_in_tiles(task, sampler):
+    dae, x = random(), torch.rand(2, 1, 70, 33)
+    options = {"sampler": sampler, "steps": 2, "level": 0.1}
+    whole = getattr(dae_sampler, task)(dae, x, **options)
+    assert whole.shape == x.shape
+    torch.testing.assert_close(getattr(dae_sampler, task)(Tiled(dae, 16), x, **options), whole, atol=1e-4, rtol=0)
+
+
+def test_sampling_needs_noise_that_hides_and_a_size():
+    with pytest.raises(InputError, match="too weak to begin from"):
+        dae_sampler.sample(random(), 1, size=(20, 10))
+    texture = random(corruption="gaussian(0.01..20)")
+    with pytest.raises(InputError, match="give the one you want"):
+        dae_sampler.sample(texture, 1)
+    assert dae_sampler.sample(texture, 2, size=(20, 10), steps=2).shape == (2, 1, 10, 20)
+    with pytest.raises(InputError, match="leave out `size`"):
+        dae_sampler.sample(DenoisingAutoencoder("dense(8)", shape=(1, 8, 8)), 1, size=(20, 10))
+
+
+def test_networks_that_see_the_whole_picture_have_one_size():
+    for net in ("dense(8)", "conv(code=8)", "unet(8, attention=1)"):
+        with pytest.raises(InputError, match="size"):
+            DenoisingAutoencoder(net, shape=ANY)
+
+
+def test_a_model_of_any_size_is_saved_and_trained_on_images_of_one(tmp_path):
+    dae = DenoisingAutoencoder("unet(8)", "gaussian(1/255..100/255)", ANY)
+    fit(dae, torch.randint(256, (20, 1, 12, 12), dtype=torch.uint8), Recipe(steps=2, batch=4))
+    save(dae, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors", precision="float32")
+    assert (again.card.size, again.card.stride, again.card.radius) == (None, 2, 13)
+    x = torch.rand(1, 1, 9, 17)
+    assert torch.equal(again(x, 0.1), dae(x, 0.1))
