@@ -186,6 +186,25 @@ class _Parser:
         return value
 
 
+def parse_number(text: str, name: str) -> float:
+    """A number or a fraction.
+
+    Raises:
+        InputError: it is neither; ``name`` says what it was given as.
+
+    >>> parse_number("25/255", "level")
+    0.09803921568627451
+    """
+    try:
+        over, slash, under = text.partition("/")
+        value = float(over) / float(under) if slash else float(over)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"`{name}` {text!r} is no number: give one, or a fraction such as 25/255")
+    return value
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Width and height from ``SIDE`` or ``WIDTHxHEIGHT``, in pixels.
 

@@ -23,8 +23,13 @@ running: set[str] = set()
 
 Model = Annotated[str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, or a run folder.")]
 Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (any depth), or an .npy/.npz array.")]
-Level = Annotated[float | None, typer.Option(help="Level to start from, such as sigma; default: 0.4 or the nearest.")]
-Damage = Annotated[float | None, typer.Option(help="How strong the damage is, such as sigma of the noise.")]
+Level = Annotated[
+    str | None, typer.Option(help="Level to start from, such as sigma; a fraction too; default: the model's, or 0.4.")
+]
+Damage = Annotated[
+    str | None,
+    typer.Option(help="How strong the damage is, such as sigma of the noise: 0.1, 25/255, or auto to estimate it."),
+]
 DataRoot = Annotated[str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Folder for named data sets.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..spec import parse_number
 from .console import console, counted, listed, say, say_next, say_notes
 from .flow import Places, Reading, Shown, beside_of, destination, guard
 from .generate import Watched
@@ -47,7 +48,8 @@ def refine(
     from ..tiles import for_pictures
 
     dae = for_pictures(compute.load(model))
-    plan = resolve("refine", dae, how.sampler, how.steps, level)
+    start = None if level is None else parse_number(level, "level")
+    plan = resolve("refine", dae, how.sampler, how.steps, start)
     added = tasks.check_added(dae, plan, added)
 
     def apply(batches: Iterator[Tensor], **options: Any) -> Iterator[Tensor]:
@@ -66,26 +68,53 @@ def refine(
     "dae-sampler denoise mnist scans/ --level 0.5 --compare",
     "dae-sampler denoise mnist noisy.npy --level 0.8 --steps 1",
 )
-def denoise(model: Model, source: Source, how: How, places: Places, compute: Compute, level: Damage = None) -> None:
-    """Restore images that are already damaged at --level, adding nothing.
+def denoise(
+    model: Model,
+    source: Source,
+    how: How,
+    places: Places,
+    compute: Compute,
+    level: Damage = None,
+    strength: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
+    ] = 1.0,
+) -> None:
+    """Restore images that are already damaged, adding nothing.
 
-    --steps 1 gives the posterior mean, which has the least squared error.
+    Without --level, a model of Gaussian noise estimates it for each image. --steps 1 gives the posterior mean, which
+    has the least squared error.
     """
     console.quiet = places.quiet
     from ..sampling import tasks
+    from ..sampling.estimate import estimate_level
     from ..sampling.plan import resolve
     from ..tiles import for_pictures
 
     dae = for_pictures(compute.load(model))
-    plan = resolve("denoise", dae, how.sampler, how.steps, level)
+    given = None if level in (None, "auto") else parse_number(str(level), "level")
+    plan = resolve("denoise", dae, how.sampler, how.steps, given)
+    levels: list[float] = []
+
+    def level_of(image: Tensor) -> float:
+        levels.append(min(max(strength * estimate_level(dae, image), dae.corruption.low), dae.corruption.high))
+        return levels[-1]
 
     def apply(batches: Iterator[Tensor], **options: Any) -> Iterator[Tensor]:
-        return tasks.denoise(dae, batches, plan, seed=compute.seed, **options)
+        estimating = level_of if plan.level is None else None
+        return tasks.denoise(dae, batches, plan, level_of=estimating, seed=compute.seed, **options)
 
     _restore("denoised", dae, source, plan, how, places, apply)
+    if levels:
+        say(f"estimated level: {_spread(levels)}")
     if not places.compare:
-        asked = [] if level is None else ["--level", f"{level:g}"]
-        say_next("dae-sampler", "denoise", model, source, *asked, "--compare", *own(compute.corruption, compute.net))
+        asked = [] if level is None else ["--level", level]
+        again = own(compute.corruption, compute.net)
+        say_next("dae-sampler", "denoise", model, source, *asked, "--compare", *again)
+
+
+def _spread(levels: list[float]) -> str:
+    middle = f"{sorted(levels)[len(levels) // 2]:.3g}"
+    return middle if len(levels) == 1 else f"{middle} (median), from {min(levels):.3g} to {max(levels):.3g}"
 
 
 def _restore(
@@ -104,10 +133,10 @@ def _restore(
 
     out = destination(name, source, places.out)
     beside = beside_of(out) if places.compare else None
-    film, level = places.film(), plan.level or 0.0
+    film, most = places.film(), plan.level or dae.corruption.high  # an estimated level may be any of the model's
     shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
     inputs = open_inputs(
-        source, shape, beyond=dae.corruption.overshoot(level), over=places.over, strict=places.strict, without=[out]
+        source, shape, beyond=dae.corruption.overshoot(most), over=places.over, strict=places.strict, without=[out]
     )
     writer, shown = Writer(out, inputs.count), Shown()
     guard(inputs, source, writer, beside, places.trajectory)
@@ -122,5 +151,6 @@ def _restore(
     say_notes(inputs.notes, inputs.skipped)
     if beside:
         shown.save(beside)
-    done = f"{counted(writer.done, 'image')} by {plan} from level {level:g}, {counted(plan.steps, 'step')}"
+    start = "" if plan.level is None else f" from level {plan.level:g}"
+    done = f"{counted(writer.done, 'image')} by {plan}{start}, {counted(plan.steps, 'step')}"
     say(f"wrote {listed(out, beside, places.trajectory)}: {done}")

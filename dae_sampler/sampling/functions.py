@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..pixels import as_images
+from ..pixels import as_images, to_float
 from . import tasks
+from .estimate import estimate_level
 from .plan import Plan, resolve, start_level
 from .samplers import Denoiser
 from .tasks import OnStep, batch_size
@@ -114,7 +115,7 @@ def denoise(
     dae: Denoiser,
     images: Images,
     *,
-    level: Level | None = None,
+    level: Level | str | None = None,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -126,11 +127,19 @@ def denoise(
 
     ``steps=1`` with ``euler`` or ``heun`` is the posterior mean r(x), which has the least squared error but is blurred
     where the damage leaves a choice; more steps settle on one sharp restoration. A model of one level gives r(x) by
-    default; one of a range has to be told the level. Arguments, result and errors are those of :func:`refine`, but for
+    default. Over a range of Gaussian levels, ``level`` is by default ``"auto"``: estimated for each image
+    (:mod:`.estimate`); other ranges have to be told. Arguments, result and errors are those of :func:`refine`, but for
     ``added``; images may leave [0,1] as far as noise carries them.
     """
     options = {"seed": seed, "on_step": on_step, "grad": grad}
+    if isinstance(level, str):
+        if level != "auto":
+            raise InputError(f"`level` is a number or 'auto', got {level!r}")
+        level = None
     plan = resolve("denoise", dae, sampler, steps, _first(level))
+    if plan.level is None:
+        images = as_images(images, shape=dae.shape)
+        level = torch.tensor([estimate_level(dae, image) for image in to_float(images)] or [dae.corruption.low])
     images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
     made = [images.new_empty(0, *images.shape[1:], dtype=torch.float32).cpu()]
     for first, some, at in _runs(plan, dae, images, level):

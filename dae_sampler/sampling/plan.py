@@ -32,7 +32,7 @@ class Plan:
         sampler: a row of ``SAMPLERS``.
         options: its options.
         steps: sampling steps.
-        level: where it starts; None from noise.
+        level: where it starts; None from noise, or where it is estimated.
     """
 
     sampler: Sampler
@@ -66,7 +66,8 @@ def resolve(
         dae: the model.
         sampler: a name of ``SAMPLERS``, with the sampler's own options if wanted: ``"heun(churn=0.2)"``.
         steps: sampling steps, 1 or more.
-        level: for ``"refine"`` and ``"denoise"``, where to start.
+        level: for ``"refine"`` and ``"denoise"``, where to start; a plan to denoise without one has None, and the level
+            is to be estimated for each image.
 
     Raises:
         InputError: the sampler is unknown, does not go with the model's corruption, or does not take its options; the
@@ -86,6 +87,8 @@ def resolve(
     if task in ("sample", "inpaint"):
         return Plan(row, options, steps)
     level = usual.level if level is None else level
+    if task == "denoise" and level is None and can_estimate(dae):
+        return Plan(row, options, steps)
     if task == "denoise" and level is None and q.ranged:
         raise InputError(f"this model restores damage from {q.low:g} to {q.high:g}: say how strong yours is by `level`")
     return Plan(row, options, steps, start_level(dae, level))
@@ -102,6 +105,12 @@ def start_level(dae: Denoiser, level: float | None = None) -> float:
     if not q.low <= level <= q.high or math.isnan(level):
         raise InputError(f"level {level:g} is outside what the model was trained for, {q}: choose one inside")
     return level
+
+
+def can_estimate(dae: Denoiser) -> bool:
+    """Whether the model can tell how strong the noise in an image is."""
+    q = dae.corruption
+    return q.is_gaussian and q.ranged and card_of(dae).objective == "mean"
 
 
 def _check_task(task: str, q: Corruption) -> None:

@@ -102,13 +102,26 @@ def denoise(
     batches: Iterable[Tensor],
     plan: Plan,
     *,
+    level_of: Callable[[Tensor], float] | None = None,
     seed: int = 0,
     first: int = 0,
     on_step: OnStep | None = None,
     grad: bool = False,
 ) -> Iterator[Tensor]:
-    """Images that are damaged at the plan's level already, sampled down from there; arguments of :func:`refine`."""
-    return refine(dae, batches, plan, added=0, seed=seed, first=first, on_step=on_step, grad=grad)
+    """Images that are damaged at the plan's level already, sampled down from there; arguments of :func:`refine`.
+
+    ``level_of`` gives the level of each image (C,H,W), float32, in place of the plan's.
+    """
+    if level_of is None:
+        yield from refine(dae, batches, plan, added=0, seed=seed, first=first, on_step=on_step, grad=grad)
+        return
+    for x in batches:
+        made = []
+        for image in to_float(as_images(x, shape=dae.shape)):
+            at = plan.at(level_of(image))
+            made += refine(dae, [image[None]], at, added=0, seed=seed, first=first, on_step=on_step, grad=grad)
+            first += 1
+        yield torch.cat(made)
 
 
 def inpaint(

@@ -287,7 +287,7 @@ BAD = [
     (["corrupt", "noise(1)", "."], "unknown corruption"),
     (["refine", "MODEL", ".", "--level", "99"], "outside"),
     (["denoise", "MODEL", ".", "--level", "1"], "no pictures"),
-    (["denoise", "MODEL", "."], "say how strong yours is by --level"),
+    (["denoise", "MODEL", ".", "--level", "strong"], "no number"),
     (["denoise", "MODEL", "x", "--added", "0.1"], "No such option"),
     (["refine", "MODEL", "x", "--added", "0.1", "--strict=1"], "strict"),
     (["train", "digits", "--epochs", "inf"], "epochs"),

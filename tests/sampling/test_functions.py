@@ -140,9 +140,12 @@ def test_each_image_may_have_its_own_level():
         dae_sampler.denoise(dae, x, level=torch.ones(3))
 
 
-def test_denoising_over_a_range_has_to_be_told_the_level(dae):
+def test_denoising_over_a_range_without_a_score_has_to_be_told_the_level(dae):
+    masked = DenoisingAutoencoder("dense(8)", "masking(0.1..0.9)", (1, 4, 4))
     with pytest.raises(InputError, match="say how strong"):
-        dae_sampler.denoise(dae, torch.rand(1, 1, 4, 4))
+        dae_sampler.denoise(masked, torch.rand(1, 1, 4, 4))
+    with pytest.raises(InputError, match="'auto'"):
+        dae_sampler.denoise(dae, torch.rand(1, 1, 4, 4), level="strong")
     dae.card = Card(plans={"denoise": {"sampler": "euler", "steps": 1, "level": 0.5}})
     x = torch.rand(1, 1, 4, 4)
     torch.testing.assert_close(dae_sampler.denoise(dae, x), dae(x, 0.5))

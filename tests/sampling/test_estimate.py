@@ -1,0 +1,65 @@
+"""The level of noise in an image, against data of which the likelihood is known."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import GaussianData
+from PIL import Image
+
+import dae_sampler
+from dae_sampler import DenoisingAutoencoder, InputError, save
+from dae_sampler.sampling.estimate import estimate_level
+
+
+def noisy(dae, sigma, seed):
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(2, *dae.shape, generator=generator)
+    return dae.mean + dae.variance**0.5 * noise[0] + sigma * noise[1]
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.4, 2.0])
+def test_the_estimate_is_that_of_maximum_likelihood(sigma):
+    """For N(mean, s) the likelihood is highest where s + sigma^2 is the mean square of x - mean."""
+    dae = GaussianData(mean=0.5, variance=0.0025, corruption="gaussian(0.01..10)", shape=(1, 16, 16))
+    for seed in range(5):
+        x = noisy(dae, sigma, seed)
+        exact = ((x - 0.5).square().mean().item() - 0.0025) ** 0.5
+        assert estimate_level(dae, x, halvings=16) == pytest.approx(exact, rel=2e-3)
+        assert estimate_level(dae, x) == pytest.approx(sigma, rel=0.2)
+
+
+def test_estimates_stay_inside_what_the_model_knows():
+    dae = GaussianData(mean=0.5, variance=0.01, corruption="gaussian(0.1..1)", shape=(1, 16, 16))
+    assert estimate_level(dae, torch.full((1, 16, 16), 0.5)) == 0.1
+    assert estimate_level(dae, 9 * torch.randn(1, 16, 16)) == 1
+
+
+def test_denoising_estimates_the_level_of_each_image():
+    dae = GaussianData(mean=0.5, variance=0.0025, corruption="gaussian(0.01..10)", shape=(1, 16, 16))
+    x = torch.stack([noisy(dae, sigma, 3) for sigma in (0.1, 0.5)])
+    levels = [estimate_level(dae, image) for image in x]
+    for level in ("auto", None):
+        made = dae_sampler.denoise(dae, x, level=level, steps=1, sampler="euler")
+        expected = dae_sampler.denoise(dae, x, level=torch.tensor(levels), steps=1, sampler="euler")
+        torch.testing.assert_close(made, expected)
+
+
+@pytest.mark.parametrize("text", ["gaussian(0.5)", "masking(0.1..0.9)", "masking(0.2)+gaussian(0.1..1)"])
+def test_models_without_a_score_over_a_range_estimate_nothing(text):
+    with pytest.raises(InputError, match="give `level`"):
+        estimate_level(DenoisingAutoencoder("dense(4)", text, (1, 4, 4)), torch.rand(1, 4, 4))
+
+
+def test_the_command_says_what_it_estimated_and_takes_fractions(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(DenoisingAutoencoder("unet(8)", "gaussian(1/255..1)", (1, None, None)), "any.safetensors")
+    pixels = np.random.default_rng(0).integers(256, size=(30, 40), dtype=np.uint8)
+    Image.fromarray(pixels).save("a.png")
+    Image.fromarray(np.stack([pixels] * 2 + [pixels[::-1]], 2)).save("b.png")
+    text = command("denoise", "any.safetensors", "a.png", "--steps", 1, "--out", "c.png")
+    assert "estimated level: " in text
+    assert Image.open("c.png").size == (40, 30)
+    text = command("denoise", "any.safetensors", "b.png", "--level", "25/255", "--out", "d.png")
+    assert "from level 0.0980392" in text
+    assert Image.open("d.png").mode == "RGB"
+    assert "no number" in command("denoise", "any.safetensors", "a.png", "--level", "25/", "--out", "e.png", code=2)
