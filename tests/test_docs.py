@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from dae_sampler.cli.options import app
+from dae_sampler.cli.options import app, as_options
 from dae_sampler.training.recipe import Job
 
 ROOT = Path(__file__).parent.parent
@@ -58,8 +58,36 @@ def test_links_lead_somewhere(page):
         assert "://" in target or (page.parent / target).exists(), target
 
 
+def options_page():
+    """The page of training's options, from where they are defined."""
+    rows = ["| option | default | what it does | may change on `--resume` |", "|---|---|---|---|"]
+    for name, known in Job.__dataclass_fields__.items():
+        if text := known.metadata["help"]:
+            option = "DATA" if known.metadata.get("argument") else f"`{as_options(f'`{name}`')}`"
+            default = "" if known.default is None or known.default is False or known.default == "" else f"`{known.default}`"
+            changes = "yes" if known.metadata["may_change"] else ""
+            rows.append(f"| {option} | {default} | {as_options(text).replace('|', ' or ')} | {changes} |")
+    table = "\n".join(rows)
+    return f"""# Options of training
+
+`dae-sampler train` takes these options, and `config.json` holds them under the same names. `dae_sampler.Recipe` takes
+those from `--steps` to `--augment`. The page is made from the program: `python tests/test_docs.py`.
+
+{table}
+"""
+
+
+def test_the_page_of_options_is_that_of_the_program():
+    page = ROOT / "docs" / "reference" / "training.md"
+    assert not PAGES or page.read_text() == options_page()
+
+
 def test_options_of_train_are_those_of_the_job():
     options = {o.name: o for o in PROGRAM.commands["train"].params}
     for name, known in Job.__dataclass_fields__.items():
         if known.metadata["help"]:
             assert options[name].default == known.default or known.default is None
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "reference" / "training.md").write_text(options_page())

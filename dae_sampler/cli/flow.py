@@ -99,5 +99,7 @@ def guard(inputs: Inputs, source: Path, writer: Writer, *beside: Path | None, ma
     folder = source.resolve() if source.is_dir() else source.resolve().parent
     if writer.is_folder and writer.out.resolve() == folder:
         raise InputError(f"{writer.out} holds the input, which results could overwrite: choose another `out`")
+    if not inputs.as_bytes and not writer.is_array and source.suffix.lower() not in (".npy", ".npz"):
+        say("note: pictures of more than 8 bits are written with 8 bits; for all of them name an .npy file with --out")
     read = [*inputs.files, *([mask] if mask else [])]
     files.check_apart(read, [*writer.paths(inputs.names), *(path for path in beside if path)])

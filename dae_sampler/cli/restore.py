@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from ..sampling.plan import Plan
     from ..sampling.samplers import Denoiser
+
+
+CUT_OFF = 0.1
+"""Share of pixels at the ends of the range above which an estimated level is likely too low."""
 
 
 @command(
@@ -93,9 +98,13 @@ def denoise(
     dae = for_pictures(compute.load(model))
     given = None if level in (None, "auto") else parse_number(str(level), "level")
     plan = resolve("denoise", dae, how.sampler, how.steps, given)
+    if plan.level is None:
+        how = replace(how, batch=1)  # each image has a level of its own
     levels: list[float] = []
+    cut_off: list[float] = []
 
     def level_of(image: Tensor) -> float:
+        cut_off.append(((image <= 0) | (image >= 1)).float().mean().item())
         levels.append(min(max(strength * estimate_level(dae, image), dae.corruption.low), dae.corruption.high))
         return levels[-1]
 
@@ -106,6 +115,11 @@ def denoise(
     _restore("denoised", dae, source, plan, how, places, apply)
     if levels:
         say(f"estimated level: {_spread(levels)}")
+        if (share := sum(cut_off) / len(cut_off)) > CUT_OFF:
+            say(
+                f"note: {share:.0%} of the pixels are black or white, where noise is cut off: the true level may be "
+                "higher; give it by --level if you know it"
+            )
     if not places.compare:
         asked = [] if level is None else ["--level", level]
         again = own(compute.corruption, compute.net)

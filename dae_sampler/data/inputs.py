@@ -63,7 +63,10 @@ class Inputs(ABC):
         span: the values of the files that are black and white: 0 and 1 in what :meth:`batches` gives.
         notes: one sentence for each thing that is done to the images; complete once all were read.
         skipped: one sentence for each file that could not be read; complete once all were.
+        as_bytes: whether all are 8-bit images of the plain range, which stay uint8.
     """
+
+    as_bytes: bool
 
     def __init__(self, names: Collection[str], files: list[Path], span: Range, notes: list[str]) -> None:
         self.names, self.files, self.span, self.notes = names, files, span, notes
