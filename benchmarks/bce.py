@@ -1,4 +1,4 @@
-"""The figures of docs/bce.md: what binary cross-entropy does on images that are not binary.
+"""The figures of docs/background/bce.md: what binary cross-entropy does on images that are not binary.
 
 python benchmarks/bce.py --data-root DATA         # about 3 minutes on 2 cores
 """
@@ -15,12 +15,14 @@ from page import DOCS, fill
 from torch import Tensor
 
 from dae_sampler.data import named as data
-from dae_sampler.data.pictures import grid, save_picture, to_float
+from dae_sampler.gallery import grid, save_picture
 from dae_sampler.losses import bce, entropy
 from dae_sampler.nets import build
 from dae_sampler.noise import batch_indices
+from dae_sampler.pixels import to_float
 
-PAGE, PICTURES = DOCS / "bce.md", DOCS / "bce"
+PICTURES = DOCS / "background" / "bce"
+TABLES = dict.fromkeys(("floor", "overflow", "outputs", "losses"), DOCS / "background" / "bce.md")
 NET = "dense(128, 64, 28, 64, 128)"
 BATCH = 128
 
@@ -55,7 +57,7 @@ def overflow() -> None:
         (slope,) = torch.autograd.grad(loss, logit)
         rows.append([*row, f"{loss.item():.4f}", f"{slope.item():.3f}"])
     header = ["logit", "truth", "naive float32", "slope", "naive bf16", "slope", "from logits, float32", "slope"]
-    fill(PAGE, "overflow", header, rows)
+    fill(TABLES, "overflow", header, rows)
 
 
 OUTPUTS = {
@@ -66,7 +68,7 @@ OUTPUTS = {
 
 
 def losses(z: Tensor, x: Tensor) -> dict[str, dict[str, Tensor]]:
-    """Mean losses by output and loss; a linear output has no BCE, for it leaves [0,1]."""
+    """Mean losses by output and loss. A linear output leaves [0,1], so it has no BCE."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, output in OUTPUTS.items():
         r = output(z)
@@ -79,7 +81,7 @@ def losses(z: Tensor, x: Tensor) -> dict[str, dict[str, Tensor]]:
 
 
 def train(x: Tensor, output: str, loss: str, sigma: float, steps: int, lr: float = 1e-3) -> torch.nn.Module:
-    """The dense autoencoder, trained to give x back from x + sigma noise."""
+    """The dense autoencoder, trained to reconstruct x from x + sigma noise."""
     torch.manual_seed(0)
     net = build(NET, (1, 28, 28), conditional=False)
     optimizer = torch.optim.Adam(net.parameters(), lr)
@@ -110,7 +112,7 @@ def compare(name: str, cases: list[tuple[str, str]], sigma: float, x: Tensor, te
         shown.append(r[:16].clamp(0, 1))
     save_picture(grid(torch.cat(shown), columns=16), PICTURES / f"{name}.png")
     header = ["output", "trained by", "test BCE", "test MSE", "test MAE", "values in [0,1]"]
-    fill(PAGE, name, header, rows, time.monotonic() - began)
+    fill(TABLES, name, header, rows, time.monotonic() - began)
 
 
 def main(data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")], steps: int = 6000) -> None:
@@ -124,7 +126,7 @@ def main(data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")], ste
     mean = bce(torch.logit(to_float(x).mean(0, keepdim=True).clamp(1e-6, 1 - 1e-6)).expand_as(test), test).mean().item()
     rows = [["all pixels r = 1/2", f"{torch.tensor(2.0).log().item():.4f}"], ["r = mean training image", f"{mean:.4f}"]]
     rows += [[f"the floor h(x): {grey:.1%} of the pixels are strictly between 0 and 1", f"{floor:.4f}"]]
-    fill(PAGE, "floor", ["reconstruction of the MNIST test images", "BCE, nats a pixel"], rows)
+    fill(TABLES, "floor", ["reconstruction of the MNIST test images", "BCE, nats a pixel"], rows)
     by_bce = [(name, "BCE") for name in OUTPUTS if name != "linear"]
     compare("outputs", [*by_bce, ("linear", "MSE")], 0.0, x, test, steps)
     compare("losses", [("sigmoid", loss) for loss in ("BCE", "MSE", "MAE")], 0.5, x, test, steps)

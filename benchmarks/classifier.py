@@ -17,9 +17,9 @@ from torch import Tensor
 from torchvision.datasets import MNIST
 
 from dae_sampler.data import named as data
-from dae_sampler.data.pictures import augment, to_float
-from dae_sampler.evaluation.metrics import Classifier
+from dae_sampler.evaluation.features import Classifier
 from dae_sampler.noise import StepNoise, batch_indices
+from dae_sampler.pixels import augment, to_float
 
 OUT = Path(__file__).parent.parent / "checkpoints" / "features" / "mnist.safetensors"
 BATCH = 128
@@ -43,7 +43,7 @@ def train(x: Tensor, y: Tensor, epochs: int, seed: int, mirror: bool = False) ->
 
 
 def finish(classifier: Classifier, x: Tensor, y: Tensor, path: Path) -> None:
-    """Write it, and print how many test images it has right."""
+    """Write the classifier, and print how many of the test images it gets right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in classifier.state_dict().items()}, path)
     with torch.inference_mode():
@@ -54,7 +54,7 @@ def finish(classifier: Classifier, x: Tensor, y: Tensor, path: Path) -> None:
 def main() -> None:
     """Parse, train, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", type=Path, default=data.default_root())
+    parser.add_argument("--data-root", type=Path, default=data.default_root(), help="the folder that holds MNIST")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -1,25 +1,27 @@
 """A feature space for small photographs, to judge a model of them by: the features of a classifier of ten kinds.
 
-    python benchmarks/colour.py cifar10/train cifar10/test     # folders with one of pictures for each kind
+    python benchmarks/colour.py cifar10/train cifar10/test     # folders with one folder of pictures for each kind
     PYTHONPATH=benchmarks dae-sampler evaluate MODEL --data cifar10/train --test cifar10/test --features colour:features
 
-It stands in for Inception v3 where its weights cannot be had, and its distances cannot be compared with Inception's.
+It stands in for Inception v3 where its weights cannot be had. Its distances cannot be compared with Inception's.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from classifier import finish, train
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 
-from dae_sampler.data.pictures import to_tensor
-from dae_sampler.evaluation.metrics import Classifier
+from dae_sampler.data.pictures import bring_to
+from dae_sampler.evaluation.features import Classifier
 
 WEIGHTS = Path("runs/colour-features.safetensors")
 SHAPE = (3, 32, 32)
@@ -38,9 +40,18 @@ def _classifier() -> Classifier:
     return classifier.eval().requires_grad_(False)
 
 
+def read(picture: Image.Image) -> Tensor:
+    """An RGB picture as uint8 of SHAPE."""
+    return torch.from_numpy(bring_to(np.asarray(picture), SHAPE))
+
+
 def main() -> None:
     """Train on the first folder, test on the second."""
-    halves = [ImageFolder(folder, lambda picture: to_tensor(picture, SHAPE)) for folder in sys.argv[1:]]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("train", help="folder of training pictures, with one folder for each kind")
+    parser.add_argument("test", help="the same of test pictures")
+    arguments = parser.parse_args()
+    halves = [ImageFolder(folder, read) for folder in (arguments.train, arguments.test)]
     (x, y), (test_x, test_y) = (
         (torch.stack([image for image, _ in half]), torch.tensor(half.targets)) for half in halves
     )

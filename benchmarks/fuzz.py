@@ -1,8 +1,9 @@
-"""Feed damaged files and odd command lines to the commands: each must end in success or in one sentence.
+"""Give the commands damaged files and odd options: each must end in success or in one sentence.
 
     python benchmarks/fuzz.py [--inputs 3000] [--seed 0]
 
-A traceback, more than 10 seconds, or a file left behind by a refused command is a failure. Exit code 1 if there is any.
+A traceback, more than 10 seconds, or a file that a refused command leaves behind is a failure. The exit code is 1 if
+there is one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dae_sampler import DenoisingAutoencoder, save
-from dae_sampler.cli import app as cli
+from dae_sampler import DenoisingAutoencoder, cli, save
 
 LIMIT = 10
 ODD = [
@@ -59,6 +59,7 @@ SPECS = [
     "dense(4)",
 ]
 RESTORE = ["--sampler", "--steps", "--level", "--corruption", "--out", "--trajectory", "--strict", "--compare"]
+RESTORE += ["--batch", "--over"]
 OPTIONS = {
     "train": [
         "--corruption",
@@ -70,7 +71,11 @@ OPTIONS = {
         "--every",
         "--patience",
         "--size",
+        "--fit",
+        "--over",
         "--channels",
+        "--binarise",
+        "--augment",
         "--data-root",
         "--seed",
         "--device",
@@ -134,7 +139,7 @@ def mutate_text(text: str, draw: random.Random) -> str:
 
 
 def seeds(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Good files to damage: models, and pictures or arrays."""
+    """Good files to damage: models; pictures and arrays."""
     folder.mkdir()
     model, pictures = folder / "model.safetensors", []
     save(DenoisingAutoencoder("dense(8)", "gaussian(0.02..20)", (1, 8, 8)), model)
@@ -147,14 +152,25 @@ def seeds(folder: Path) -> tuple[list[Path], list[Path]]:
     return [model], [*pictures, folder / "a.npy", folder / "a.npz"]
 
 
-def damaged_metadata(path: Path, draw: random.Random) -> bytes:
-    """A model file whose metadata has a field replaced by something odd."""
+def damaged_card(path: Path, draw: random.Random) -> bytes:
+    """A model file with something odd in place of one field of its card."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     facts = json.loads(header["__metadata__"]["dae_sampler"])
     key = draw.choice(list(facts))
-    odd = [None, -1, 10**30, 1e308, [], {}, "x" * 5000, [1, 8], {"sampler": []}, mutate_text(str(facts[key]), draw)]
+    odd = [
+        None,
+        -1,
+        10**30,
+        1e308,
+        [],
+        {},
+        "x" * 5000,
+        [1, 8],
+        {"sample": {"sampler": []}},
+        mutate_text(str(facts[key]), draw),
+    ]
     facts[key] = draw.choice(odd)
     header["__metadata__"]["dae_sampler"] = json.dumps(facts)
     text = json.dumps(header).encode()
@@ -162,12 +178,12 @@ def damaged_metadata(path: Path, draw: random.Random) -> bytes:
 
 
 def arguments_for(draw: random.Random, models: list[Path], pictures: list[Path]) -> list[str]:
-    """A command line: a damaged model, a damaged picture or array, or odd options; files go to the working folder."""
-    kind = draw.choice(["model", "metadata", "picture", "data", "options", "options"])
+    """A command line with a damaged model, a damaged picture or array, or odd options."""
+    kind = draw.choice(["model", "card", "picture", "data", "options", "options"])
     model = models[0]
-    if kind in ("model", "metadata"):
+    if kind in ("model", "card"):
         bad = Path("../bad.safetensors")
-        bad.write_bytes(mutate(model.read_bytes(), draw) if kind == "model" else damaged_metadata(model, draw))
+        bad.write_bytes(mutate(model.read_bytes(), draw) if kind == "model" else damaged_card(model, draw))
         return draw.choice([["info", str(bad)], ["sample", str(bad), "-n", "1", "--steps", "1", "--out", "out.png"]])
     if kind in ("picture", "data"):
         good = draw.choice(pictures)
@@ -213,7 +229,7 @@ def odd_options(draw: random.Random, model: Path, picture: Path) -> list[str]:
 
 
 def attempt(words: list[str]) -> tuple[int | None, str]:
-    """Run the command in an empty folder; returns its exit code, and what went wrong or nothing."""
+    """Run the command in an empty folder; returns its exit code, and what went wrong, if anything."""
     out, code = io.TextIOWrapper(io.BytesIO(), errors="backslashreplace"), None
     sys.argv = ["dae-sampler", *(word.replace("\0", "") for word in words)]  # no system passes a NUL to a process
     signal.alarm(LIMIT)

@@ -1,9 +1,10 @@
-"""A VAE and a GAN for MNIST, so that there are samples to refine: trains both, writes 10,000 samples of each.
+"""Train a VAE and a GAN on MNIST and write 10,000 samples of each, for benchmarks/paper.py to refine.
 
     python benchmarks/generators.py --data-root DATA [--out runs/generators]     # about 6 minutes on 2 cores
 
-Small on purpose, and the usual recipes: a VAE with a Bernoulli decoder (Kingma and Welling 2014), a DCGAN with the
-non-saturating loss (Goodfellow et al. 2014; Radford et al. 2016). Writes vae.npy and gan.npy, (10000,1,28,28) float32.
+Both are small on purpose and follow the usual recipes: a VAE with a Bernoulli decoder (Kingma and Welling 2014), and a
+DCGAN with the non-saturating loss (Goodfellow et al. 2014; Radford et al. 2016). The samples go to vae.npy and gan.npy,
+(10000,1,28,28) float32.
 """
 
 import time
@@ -17,10 +18,11 @@ import typer
 from torch import Tensor, nn
 
 from dae_sampler.data import named as data
-from dae_sampler.data.pictures import grid, save_picture, to_float
 from dae_sampler.device import pick_device, pick_precision
+from dae_sampler.gallery import grid, save_picture
 from dae_sampler.losses import bce
 from dae_sampler.noise import batch_indices
+from dae_sampler.pixels import to_float
 
 BATCH, SAMPLES = 128, 10_000
 

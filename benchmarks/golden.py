@@ -1,13 +1,15 @@
-"""Hashes of what the shipped models make: run it before and after a change that should leave every picture as it was.
+"""Hash what the shipped models make, before and after a change that must leave every picture as it was.
 
     python benchmarks/golden.py write golden.json     # on the commit before the change
     python benchmarks/golden.py check golden.json     # on the commit after it, on the same machine
 
-float32, one thread. Hashes differ between processors and versions of torch, so no file of them is kept in the repo.
+In float32, by one thread. Hashes differ between processors and versions of torch, so the repository keeps no file of
+them.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
@@ -43,18 +45,22 @@ def pictures() -> Iterator[tuple[str, Tensor]]:
             yield f"{name} inpaint", dae_sampler.inpaint(dae, seeds, keep, steps=12, seed=SEED)
 
 
-def main(what: str, file: str) -> int:
+def main() -> int:
     """Write the hashes, or name those that differ; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("write", "check"), help="write the hashes, or compare with those written")
+    parser.add_argument("file", type=Path, help="a JSON file for the hashes")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = {name: hashlib.sha256(made.contiguous().numpy().tobytes()).hexdigest() for name, made in pictures()}
-    if what == "write":
-        Path(file).write_text(json.dumps(found, indent=1) + "\n")
+    if arguments.what == "write":
+        arguments.file.write_text(json.dumps(found, indent=1) + "\n")
         return 0
-    expected = json.loads(Path(file).read_text())
+    expected = json.loads(arguments.file.read_text())
     differing = [name for name in expected | found if expected.get(name) != found.get(name)]
     print("\n".join(f"differs: {name}" for name in differing) or f"all {len(found)} as before")
     return bool(differing)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

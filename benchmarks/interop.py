@@ -1,8 +1,8 @@
-"""A trained DAE in other people's libraries, as it is: k-diffusion's samplers, a deepinv plug-and-play restoration.
+"""A trained DAE, as it is, in other libraries: k-diffusion's samplers, and a plug-and-play restoration by deepinv.
 
-    make interop DATA=...        # an environment of its own, for k-diffusion brings a lot along
+    make interop DATA=...        # in an environment of its own, because k-diffusion installs a lot
 
-``dae(x, sigma)`` is a denoiser of images in [0,1], which is all that either library asks for.
+``dae(x, sigma)`` is a denoiser of images in [0,1]. Neither library asks for more.
 """
 
 from pathlib import Path
@@ -15,30 +15,31 @@ import typer
 
 from dae_sampler import load
 from dae_sampler.data import named as data
-from dae_sampler.data.pictures import grid, save_picture, to_float
+from dae_sampler.gallery import grid, save_picture
 from dae_sampler.noise import ImageNoise
-from dae_sampler.sampling.samplers import dpm, euler, heun
+from dae_sampler.pixels import to_float
+from dae_sampler.sampling.samplers import SAMPLERS
 
 SAME = 1e-4
 
 
 @torch.inference_mode()
 def samplers(n: int = 64, steps: int = 18) -> None:
-    """k-diffusion's samplers give what ours give, from the same noise along the same levels."""
+    """Check that k-diffusion's samplers give what dae-sampler's give, from the same noise along the same levels."""
     dae = load("mnist", precision="float32")
-    levels, noise = dae.corruption.levels(steps), ImageNoise(0, 0, n)
+    levels, noise = dae.corruption.schedule(steps), ImageNoise(0, 0, n)
     x = dae.corruption.prior(n, dae.shape, noise)
-    for ours, theirs in ((euler, k.sample_euler), (heun, k.sample_heun), (dpm, k.sample_dpmpp_2m)):
-        mine = [state.x for state in ours(dae, x, levels, noise)][-1]
-        difference = (mine - theirs(dae, x, levels, disable=True)).abs().max().item()
-        print(f"{ours.__name__} and k_diffusion.sampling.{theirs.__name__}: largest difference {difference:.1e}")
+    for name, theirs in (("euler", k.sample_euler), ("heun", k.sample_heun), ("dpm", k.sample_dpmpp_2m)):
+        here = [state.x for state in SAMPLERS[name].function(dae, x, levels, noise)][-1]
+        difference = (here - theirs(dae, x, levels, disable=True)).abs().max().item()
+        print(f"{name} and k_diffusion.sampling.{theirs.__name__}: largest difference {difference:.1e}")
         assert difference < SAME
     other = k.sample_dpmpp_2m_sde(dae, x, levels[:-1], disable=True)
     save_picture(grid(other.clamp(0, 1)), Path("interop-samples.png"))
 
 
 def restoration(root: Path, n: int = 64, blur: float = 1.5, noise: float = 0.03) -> None:
-    """Blurred, noisy test digits restored by DPIR (Zhang et al. 2021), with the DAE as the denoiser."""
+    """Restore blurred, noisy test digits by DPIR (Zhang et al. 2021), with the DAE as its denoiser."""
     dae = load("mnist", precision="float32")
     x = to_float(data.load("mnist", root=root, train=False).images[:n])
     physics = deepinv.physics.Blur(
@@ -57,7 +58,7 @@ def restoration(root: Path, n: int = 64, blur: float = 1.5, noise: float = 0.03)
 
 
 def main(data_root: Annotated[Path, typer.Option(envvar="DAE_SAMPLER_DATA")]) -> None:
-    """Both."""
+    """Run both checks."""
     samplers()
     restoration(data_root)
 

@@ -1,4 +1,4 @@
-"""The measured parts of docs/paper.md: writes its tables, between their markers, and its pictures.
+"""The measured parts of docs/background/paper.md: its tables and its pictures.
 
 python benchmarks/paper.py verify|iterate|failures|refine --data-root DATA
 python benchmarks/paper.py digits
@@ -21,28 +21,31 @@ from judge import Judge
 from page import DOCS, fill
 from torch import Tensor
 
+import dae_sampler
 from dae_sampler import DenoisingAutoencoder, Recipe, fit, load
 from dae_sampler.data import named as data
-from dae_sampler.data.pictures import grid, save_picture, to_float
 from dae_sampler.evaluation import metrics
+from dae_sampler.gallery import grid, save_picture
 from dae_sampler.noise import ImageNoise
-from dae_sampler.sampling import tasks as sampling
+from dae_sampler.pixels import to_float
 from dae_sampler.sampling.samplers import State
 
-PAGE = DOCS / "paper.md"
-PICTURES = DOCS / "paper"
+PICTURES = DOCS / "background" / "paper"
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.8)
 MILDER = ((0, 0.5), (0, 0.8), (0.3, 0.4), (0.4, 0.5), (0.3, 0.6))
-"""(added, level): less noise than the level says."""
+"""(added, level): less noise is added than the level says."""
 VERIFIED = {
     "boxes": [],
     "gaussians": [],
     "mnist": ["--sigma", "2", "--sigma", "1", "--sigma", "0.5", "--sigma", "0.2", "--steps", "3000"],
 }
 """Densities, and further options of `dae-sampler verify`."""
+NAMES = ("iterate", "failures", "digits", "refine-vae", "refine-gan", "limit")
+NAMES += tuple(f"{kind}-{name}" for kind in ("verify", "climb") for name in VERIFIED)
+TABLES = dict.fromkeys(NAMES, DOCS / "background" / "paper.md")
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50)
 RECIPE = Recipe(batch=128, lr=2e-3)
-DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
+DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
 app = typer.Typer(add_completion=False)
 
 
@@ -52,7 +55,7 @@ def strip(states: Iterable[Tensor], columns: int = 12) -> Tensor:
 
 
 def states_of(dae: DenoisingAutoencoder, n: int, at: Iterable[int], **options: object) -> dict[int, Tensor]:
-    """Iterates after 0 and reconstructions after the other numbers ``at`` of steps, of ``n`` samples."""
+    """``n`` samples on their way: the noise that they start from (0), and the reconstructions after ``at`` steps."""
     kept: dict[int, list[Tensor]] = {k: [] for k in at}
     count = 0
 
@@ -62,7 +65,7 @@ def states_of(dae: DenoisingAutoencoder, n: int, at: Iterable[int], **options: o
         if count in kept:
             kept[count].append(state.x_hat.clone())
 
-    sampling.sample(dae, n, on_step=on_step, **options)
+    dae_sampler.sample(dae, n, on_step=on_step, **options)
     noise = ImageNoise(0, 0, min(n, 256))
     kept[0] = [dae.corruption.prior(min(n, 256), dae.shape, noise)]
     return {k: torch.cat(some) for k, some in kept.items()}
@@ -84,12 +87,12 @@ def verify(data_root: DataRoot) -> None:
             ]
             rows.append([f"{a['sigma']:g}", *cells[0], *cells[1]])
         header = ["σ", "BCE: relative error", "cosine", "MSE: relative error", "cosine"]
-        fill(PAGE, f"verify-{name}", header, rows, time.monotonic() - began)
+        fill(TABLES, f"verify-{name}", header, rows, time.monotonic() - began)
         if found["limit"]:
             rows = [[f"{sigma:g}", f"{gap:.4f}"] for sigma, gap in found["limit"]]
-            fill(PAGE, "limit", ["σ", "relative distance of ∇log p_σ from ∇log p"], rows)
+            fill(TABLES, "limit", ["σ", "relative distance of ∇log p_σ from ∇log p"], rows)
         climbs = [[who, c["steps"], f"{c['rising']:.4f}", f"{c['reaching']:.4f}"] for who, c in found["climb"].items()]
-        fill(PAGE, f"climb-{name}", ["denoiser", "steps judged", "rising", "by the bound or more"], climbs, 0)
+        fill(TABLES, f"climb-{name}", ["denoiser", "steps judged", "rising", "by the bound or more"], climbs, 0)
 
 
 @app.command()
@@ -102,12 +105,12 @@ def iterate(data_root: DataRoot, n: int = 10_000) -> None:
     save_picture(grid(strip(annealed[k] for k in ITERATIONS), columns=12), PICTURES / "annealed.png")
     rows = [[k, f"{judge.frechet(plain[k]):.0f}", f"{judge.frechet(annealed[k]):.0f}"] for k in ITERATIONS[1:]]
     header = ["steps", "Fréchet: x ← r(x), blind", "Fréchet: r(x), annealed, 50 levels"]
-    fill(PAGE, "iterate", header, rows, time.monotonic() - began)
+    fill(TABLES, "iterate", header, rows, time.monotonic() - began)
 
 
 @app.command()
 def failures(data_root: DataRoot, steps: int = 2500, n: int = 2000) -> None:
-    """What plain iteration from noise needs: level, bottleneck, start, one changed at a time."""
+    """What plain iteration from noise needs: its level, bottleneck, optimiser and start, one changed at a time."""
     began, judge = time.monotonic(), Judge(data_root)
     usual = {"net": "conv(code=16)", "sigma": 0.75, "optimizer": "adamw"}
     cases = {
@@ -125,21 +128,20 @@ def failures(data_root: DataRoot, steps: int = 2500, n: int = 2000) -> None:
         start = case.pop("start", None)
         net, sigma, optimizer = how = tuple((usual | case).values())
         if how not in models:
-            torch.manual_seed(0)
             dae = DenoisingAutoencoder(net, f"gaussian({sigma})", (1, 28, 28))
             dae.precision = load("mnist-paper").precision
             models[how] = fit(dae, judge.train, replace(RECIPE, steps=steps, every=steps, optimizer=optimizer))
         dae = models[how]
         if start:
             x = torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * (start == "uniform")
-            some = {k: sampling.denoise(dae, x, sampler="iterate", steps=k) for k in (5, 50)}
+            some = {k: dae_sampler.denoise(dae, x, sampler="iterate", steps=k) for k in (5, 50)}
         else:
             some = states_of(dae, n, (5, 50), sampler="iterate", steps=50)
         rows.append([name, *(f"{judge.frechet(some[k]):.0f}" for k in (5, 50))])
         pictures.append(some[50])
         print(rows[-1], flush=True)
     save_picture(grid(strip(pictures), columns=12), PICTURES / "failures.png")
-    fill(PAGE, "failures", ["case", "Fréchet after 5", "after 50"], rows, time.monotonic() - began)
+    fill(TABLES, "failures", ["case", "Fréchet after 5", "after 50"], rows, time.monotonic() - began)
 
 
 @app.command()
@@ -148,10 +150,8 @@ def digits() -> None:
     began = time.monotonic()
     x = data.load("digits").images
     real = to_float(data.load("digits", train=False).images).flatten(1)
-    torch.manual_seed(0)
     blind = DenoisingAutoencoder("dense(256, 12, 256)", "gaussian(0.5)", (1, 8, 8))
     fit(blind, x, replace(RECIPE, steps=4000))
-    torch.manual_seed(0)
     levels = DenoisingAutoencoder("unet(32)", "gaussian(0.02..20, lognormal(-0.5, 1.2))", (1, 8, 8))
     fit(levels, x, replace(RECIPE, steps=4000))
     plain = states_of(blind, 1000, ITERATIONS, sampler="iterate", steps=50)
@@ -162,14 +162,14 @@ def digits() -> None:
     shown = torch.cat([strip(plain[k] for k in ITERATIONS), strip(annealed[k] for k in ITERATIONS)])
     save_picture(grid(shown, columns=12), PICTURES / "digits.png")
     header = ["steps", "Fréchet (pixels): x ← r(x), blind", "Fréchet (pixels): r(x), annealed"]
-    fill(PAGE, "digits", header, rows, time.monotonic() - began)
+    fill(TABLES, "digits", header, rows, time.monotonic() - began)
 
 
 @app.command()
 def refine(data_root: DataRoot, samples: Path = Path("runs/generators"), n: int = 10_000) -> None:
     """Refine the samples of a VAE and a GAN: plain iteration, and level-conditional refinement over levels."""
     judge, blind, levels = Judge(data_root), load("mnist-paper"), load("mnist")
-    f, *others = judge.scores(sampling.sample(levels, n, sampler="dpm(eta=1)", steps=50))
+    f, *others = judge.scores(dae_sampler.sample(levels, n, sampler="dpm(eta=1)", steps=50))
     own = ["the model's own samples", f"{f:.1f}", *(f"{v:.3f}" for v in others), "–"]
     for name in ("vae", "gan"):
         began = time.monotonic()
@@ -177,11 +177,11 @@ def refine(data_root: DataRoot, samples: Path = Path("runs/generators"), n: int 
         labels, sure = judge.labels(before)
         refined = {"before": before}
         for k in (1, 2, 5):
-            refined[f"x ← r(x), {k} times"] = sampling.refine(blind, before, sampler="iterate", steps=k)
+            refined[f"x ← r(x), {k} times"] = dae_sampler.refine(blind, before, sampler="iterate", steps=k)
         usual = {f"from σ = {level:g}": (level, level) for level in LEVELS}
         milder = {f"σ = {added:g} added, from {level:g}": (added, level) for added, level in MILDER}
         for how, (added, level) in (usual | milder).items():
-            refined[how] = sampling.refine(levels, before, level=level, added=added, sampler="dpm(eta=1)", steps=10)
+            refined[how] = dae_sampler.refine(levels, before, level=level, added=added, sampler="dpm(eta=1)", steps=10)
         rows = []
         for how, images in refined.items():
             f, *others = judge.scores(images)
@@ -191,7 +191,7 @@ def refine(data_root: DataRoot, samples: Path = Path("runs/generators"), n: int 
         shown = ("before", "x ← r(x), 5 times", "from σ = 0.3", "from σ = 0.5", "from σ = 0.8")
         save_picture(grid(strip((refined[how] for how in shown), 16), columns=16), PICTURES / f"refine-{name}.png")
         header = [name.upper(), "Fréchet", "precision", "recall", "density", "coverage", "label kept"]
-        fill(PAGE, f"refine-{name}", header, [*rows, own], time.monotonic() - began)
+        fill(TABLES, f"refine-{name}", header, [*rows, own], time.monotonic() - began)
 
 
 if __name__ == "__main__":

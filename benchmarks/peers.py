@@ -1,15 +1,16 @@
-"""Ours beside well-known libraries, and BCE beside MSE, on MNIST after the same time of training.
+"""Compare dae-sampler with well-known libraries, and BCE with MSE, on MNIST after the same time of training.
 
-    python benchmarks/peers.py run ours --minutes 10 --data-root DATA        # adds a line to runs/peers.jsonl
-    python benchmarks/peers.py table                                         # fills docs/quality.md with those lines
+    python benchmarks/peers.py run ours --minutes 10 --data-root DATA     # dae-sampler; adds a line to runs/peers.jsonl
+    python benchmarks/peers.py table                                      # the lines of this processor, as a table
 
-`make peers` runs all of them, in an environment of their own, which takes hours.
+The table goes to docs/results/quality.md. `make peers` trains everything, in an environment of its own. That takes
+hours.
 
-Each peer is trained as its documentation shows (optimiser, rate, batch, clipping, averaging), in float32 and under
-bfloat16 autocast, and once more by a recipe like ours ("tuned": AdamW at 2e-3 with warm-up and cosine decay, batches of
-128, averaged weights). Widths are chosen for 1 to 2 M parameters, labels are left out, and lucidrains' average moves at
-every step instead of every tenth, because there are few. All read the same images from memory. Samples are drawn by the
-sampler that suits each best at few network evaluations.
+Each library is trained as its documentation shows (optimiser, rate, batch, clipping, averaging), in float32 and under
+bfloat16 autocast, and once more by a recipe like dae-sampler's ("tuned": AdamW at 2e-3 with warm-up and cosine decay,
+batches of 128, averaged weights). Widths are chosen for 1 to 2 M parameters and labels are left out. lucidrains'
+average moves at every step instead of every tenth, because there are few steps. All read the same images from memory.
+Samples are drawn by the sampler that suits each library best at few network evaluations.
 """
 
 from __future__ import annotations
@@ -33,21 +34,23 @@ from judge import Judge
 from page import DOCS, fill
 from torch import Tensor, nn
 
-from dae_sampler import DenoisingAutoencoder, Recipe
-from dae_sampler.data.pictures import to_float
+from dae_sampler import DenoisingAutoencoder, Recipe, sample
+from dae_sampler.data.dataset import as_dataset
 from dae_sampler.device import pick_device, pick_precision
-from dae_sampler.sampling import tasks as sampling
+from dae_sampler.noise import Noise
+from dae_sampler.pixels import to_float
 from dae_sampler.training.loop import TrainingState
 
 SHAPE = (1, 28, 28)
 RESULTS = Path("runs/peers.jsonl")
+TABLES = {"peers": DOCS / "results" / "quality.md"}
 EVALUATIONS = (20, 50)
 """Network evaluations per image."""
 SAMPLES = 2000
 BATCH = 250
 """Images sampled at once."""
 TRIAL = 100
-"""Steps of ours that are timed to tell how many fit."""
+"""Steps of dae-sampler that are timed to tell how many fit into the time."""
 app = typer.Typer(add_completion=False)
 
 
@@ -139,7 +142,9 @@ class Diffusers(nn.Module):
 
 
 class Preconditioned(DenoisingAutoencoder):
-    """Our network with a linear output, preconditioning and weighted MSE as in EDM (Karras et al. 2022, table 1)."""
+    """A network of dae-sampler with a linear output, and EDM's preconditioning and weighted MSE (Karras et al. 2022,
+    table 1).
+    """
 
     def forward(self, x_tilde: Tensor, level: float | Tensor | None = None) -> Tensor:
         sigma, data = self._level(level, x_tilde), 0.5  # corruption.scale divides by their root sum of squares too
@@ -147,14 +152,16 @@ class Preconditioned(DenoisingAutoencoder):
         inner = self.logits(x_tilde, level)
         return 0.5 + data**2 / total * (x_tilde - 0.5) + sigma * data / total.sqrt() * inner
 
-    def loss(self, x: Tensor, level: Tensor, noise: object, target: Tensor | None = None) -> Tensor:
+    def loss(self, x: Tensor, level: Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
         sigma = self._level(level, x)
         weight = (sigma.square() + 0.25) / (0.5 * sigma).square()
-        return (weight * (self(self.corruption(x, sigma, noise), level) - x).square()).flatten(1).mean(1)
+        return (weight * (self(self.corruption.draw(x, sigma, noise).x_tilde, level) - x).square()).flatten(1).mean(1)
 
 
 def weighted(kind: type[DenoisingAutoencoder], power: float) -> type[DenoisingAutoencoder]:
-    """The same model, the loss at level σ counting σ^-power."""
+    """The same model with a loss that counts σ^-power at level σ."""
+    if not power:
+        return kind
 
     class Weighted(kind):
         def loss(self, x: Tensor, level: Tensor, *arguments: Any, **options: Any) -> Tensor:
@@ -166,18 +173,32 @@ def weighted(kind: type[DenoisingAutoencoder], power: float) -> type[DenoisingAu
 PEERS = {"lucidrains": Lucidrains, "azula": Azula, "diffusers": Diffusers}
 MEANS = ("parameters", "images", "took", "evaluated at 50", "distance at 50")
 KEYS = ("processor", "minutes", "name", "net", "levels", "precision")
-"""What tells one method from another; the rest are its seeds."""
+"""What tells one method from another. Lines that agree in these are seeds of one method."""
 DEFAULT = ("ours", f"`unet`, batches of {Recipe.batch}", "`lognormal(-0.5, 1.2)`", "bfloat16")
+"""The method whose time in the table is *minutes of dae-sampler*: the default training."""
 OURS = {"ours": (DenoisingAutoencoder, "bce"), "mse": (DenoisingAutoencoder, "mse"), "edm": (Preconditioned, "mse")}
 
 
+def processor_name() -> str:
+    """The name of this machine's processor, with its family and model where Linux tells them."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().partition("\n\n")[0].splitlines() if info.is_file() else []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" in facts:
+        return f"{facts['model name']}, family {facts.get('cpu family')}, model {facts.get('model')}"
+    return platform.processor() or platform.machine()
+
+
+PROCESSOR = processor_name()
+
+
 def decayed(x: float) -> float:
-    """Learning rate over its peak after the share ``x`` of the time: short warm-up, cosine decay."""
+    """The learning rate over its peak after a share ``x`` of the time: short warm-up, cosine decay."""
     return min(x / 0.04, (1 + math.cos(math.pi * min(x, 1))) / 2)
 
 
 class Trained(NamedTuple):
-    """What came out of a training."""
+    """A model after its training."""
 
     model: nn.Module
     """With the weights to sample with."""
@@ -187,7 +208,7 @@ class Trained(NamedTuple):
 
 
 def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool, tuned: bool) -> Trained:
-    """Train for so long."""
+    """Train another library's model for so many seconds."""
     batch, rate, clip = (128, 2e-3, 1.0) if tuned else (model.batch, model.rate, model.clip)
     kind = torch.optim.AdamW if tuned or isinstance(model, Diffusers) else torch.optim.Adam
     optimizer, average = kind(model.parameters(), rate, model.betas), copy.deepcopy(model).eval().requires_grad_(False)
@@ -209,25 +230,47 @@ def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool,
 
 
 def train_ours(dae: DenoisingAutoencoder, images: Tensor, recipe: Recipe, seconds: float) -> Trained:
-    """Train by the recipe for about so long: the speed of some steps sets how many there are."""
+    """Train a model of dae-sampler by the recipe for about so many seconds, by the speed of its first steps."""
     rows = torch.arange(len(images))
-    trial = TrainingState(copy.deepcopy(dae), recipe, len(images))
+    trial = start(copy.deepcopy(dae), images, recipe)
     for done in range(TRIAL + 10):
         if done == 10:
             began = time.monotonic()
-        trial.advance(images, rows)
+        trial.advance(rows)
     recipe = replace(recipe, steps=max(1, round(seconds / (time.monotonic() - began) * TRIAL)))
-    state, began = TrainingState(dae, recipe, len(images)), time.monotonic()
+    state, began = start(dae, images, recipe), time.monotonic()
     while state.step < recipe.steps:
-        state.advance(images, rows)
+        state.advance(rows)
     return Trained(state.average, recipe.steps * recipe.batch, time.monotonic() - began)
+
+
+class OwnLoss(nn.Module):
+    """The mean of what the model itself calls its loss. Training takes it from the card, which has no words for those
+    that are only tried here.
+    """
+
+    def __init__(self, dae: DenoisingAutoencoder) -> None:
+        super().__init__()
+        self.dae = dae
+
+    def forward(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
+        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> ()."""
+        return self.dae.loss(x, level, noise).mean()
+
+
+def start(dae: DenoisingAutoencoder, images: Tensor, recipe: Recipe) -> TrainingState:
+    """A training that is about to begin; that of a subclass goes by the subclass's loss."""
+    state = TrainingState(dae, recipe, as_dataset(images))
+    if type(dae) is not DenoisingAutoencoder:
+        state.loss = OwnLoss(dae)
+    return state
 
 
 @torch.inference_mode()
 def draw(model: nn.Module, n: int, evaluations: int, bfloat16: bool) -> Iterator[Tensor]:
-    """Samples in batches."""
+    """``n`` samples, in batches."""
     if isinstance(model, DenoisingAutoencoder):
-        yield sampling.sample(model, n, sampler="dpm(eta=1)", steps=evaluations)
+        yield sample(model, n, sampler="dpm(eta=1)", steps=evaluations)
         return
     for _ in range(n // BATCH):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -236,26 +279,28 @@ def draw(model: nn.Module, n: int, evaluations: int, bfloat16: bool) -> Iterator
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help=f"{', '.join([*OURS, *PEERS])}")],
-    data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")],
+    name: Annotated[
+        str, typer.Argument(help=f"dae-sampler by its own loss (ours), mse or edm; or {', '.join(PEERS)}.")
+    ],
+    data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")],
     minutes: float = 10,
     seed: int = 0,
     precision: str = "auto",
     tuned: bool = False,
-    net: Annotated[str, typer.Option(help="Network of ours.")] = "unet",
-    batch: Annotated[int, typer.Option(help="Images per step of ours.")] = Recipe.batch,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of ours.")] = Recipe.lr,
-    density: Annotated[str, typer.Option(help="Of the levels of ours.")] = "lognormal(-0.5, 1.2)",
-    power: Annotated[float, typer.Option(help="p of the weight σ^-p of a level's loss, of ours.")] = 0,
-    processor: Annotated[str, typer.Option(help="Its name in the table: times compare on one.")] = platform.machine(),
+    net: Annotated[str, typer.Option(help="Network, of dae-sampler.")] = "unet",
+    batch: Annotated[int, typer.Option(help="Images per step, of dae-sampler.")] = Recipe.batch,
+    lr: Annotated[float, typer.Option(help="Peak learning rate, of dae-sampler.")] = Recipe.lr,
+    density: Annotated[str, typer.Option(help="Density of the levels, of dae-sampler.")] = "lognormal(-0.5, 1.2)",
+    power: Annotated[float, typer.Option(help="p of the weight σ^-p of a level's loss, of dae-sampler.")] = 0,
+    processor: Annotated[str, typer.Option(help="Its name in the table.")] = PROCESSOR,
 ) -> None:
-    """Train one for so many minutes, sample, judge."""
+    """Train one model for so many minutes, sample from it, and judge the samples."""
     judge = Judge(data_root)
     precision = pick_precision(precision, pick_device("cpu"))
     torch.manual_seed(seed)
     if name in OURS:
         kind, loss = OURS[name]
-        model = weighted(kind, power)(net, f"gaussian(0.02..20, {density})", SHAPE, loss)
+        model = weighted(kind, power)(net, f"gaussian(0.02..20, {density})", SHAPE, loss, seed)
         model.precision = precision
         trained = train_ours(model, judge.train, Recipe(batch=batch, lr=lr, seed=seed), 60 * minutes)
     else:
@@ -285,19 +330,25 @@ def run(
 
 
 @app.command()
-def table() -> None:
-    """Fill docs/quality.md: a row for each method, by processor, time and distance, its seeds side by side."""
-    groups = defaultdict(dict)
+def table(processor: Annotated[str, typer.Option(help="Take the lines of this one only.")] = PROCESSOR) -> None:
+    """Fill docs/results/quality.md: a row for each method on one processor, by time and distance, with its seeds."""
+    groups, others = defaultdict(dict), set()
     for line in RESULTS.read_text().splitlines():
         found = json.loads(line)
-        groups[tuple(found[key] for key in KEYS)][found["seed"]] = found
+        if found["processor"] == processor:
+            groups[tuple(found[key] for key in KEYS)][found["seed"]] = found
+        else:
+            others.add(found["processor"])
+    if not groups:
+        raise SystemExit(f"{RESULTS} has no lines of {processor!r}, only of {sorted(others)}: choose by --processor")
     figures = {
         key: {name: mean(found[name] for found in seeds.values()) for name in MEANS} for key, seeds in groups.items()
     }
-    curves = {processor: curve(figures, processor) for processor, *_ in groups}
+    times = curve(figures)
     rows = []
     for key in sorted(groups, key=lambda key: (*key[:2], figures[key]["distance at 50"])):
-        (processor, _, name, net, levels, precision), f = key, figures[key]
+        (_, _, name, net, levels, precision), f = key, figures[key]
+        name = {"ours": "dae-sampler"}.get(name, name)
         seeds = groups[key].values()
         distances = (" / ".join(f"{found[f'distance at {e}']:.0f}" for found in seeds) for e in EVALUATIONS)
         rows.append(
@@ -308,7 +359,7 @@ def table() -> None:
                 precision,
                 f"{f['took']:.1f}",
                 *distances,
-                time_to(f["distance at 50"], curves[processor]),
+                time_to(f["distance at 50"], times),
                 f"{f['images'] / f['took'] / 60:.0f}",
                 f"{f['evaluated at 50']:.0f}",
             ]
@@ -316,23 +367,21 @@ def table() -> None:
     header = ["processor", "method", "parameters", "precision", "minutes"]
     header += [
         *(f"distance, {e} evaluations" for e in EVALUATIONS),
-        "minutes of ours",
+        "minutes of dae-sampler",
         "training images/s",
         "evaluations/s",
     ]
-    fill(DOCS / "quality.md", "peers", header, rows)
+    fill(TABLES, "peers", header, rows)
 
 
-def curve(figures: dict[tuple, dict[str, float]], processor: str) -> list[tuple[float, float]]:
-    """Minutes of training of the defaults on a processor, each with its distance, lower than any before."""
-    runs = sorted(
-        (f["took"], f["distance at 50"]) for key, f in figures.items() if (key[0], *key[2:]) == (processor, *DEFAULT)
-    )
+def curve(figures: dict[tuple, dict[str, float]]) -> list[tuple[float, float]]:
+    """Minutes of the default training, each with its distance, where that is lower than any before."""
+    runs = sorted((f["took"], f["distance at 50"]) for key, f in figures.items() if key[2:] == DEFAULT)
     return [(took, best) for i, (took, best) in enumerate(runs) if all(best < before for _, before in runs[:i])]
 
 
 def time_to(distance: float, curve: list[tuple[float, float]]) -> str:
-    """Minutes of training after which the distance has been reached, between measured ones by a power law."""
+    """Minutes of training that reach the distance, by a power law between the measured ones."""
     if not curve:
         return ""
     minutes, distances = np.log(curve).T

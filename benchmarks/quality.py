@@ -1,13 +1,13 @@
-"""The tables of docs/quality.md.
+"""The tables of docs/results/quality.md (samplers, widths) and docs/dev/log.md (the others).
 
-    python benchmarks/quality.py samplers --data-root DATA     # the model that ships, by sampler: 20 minutes
+    python benchmarks/quality.py samplers --data-root DATA     # the shipped model by each sampler: 20 minutes
+    python benchmarks/quality.py widths --data-root DATA       # wider networks in equal time: 48 minutes
     python benchmarks/quality.py networks --data-root DATA     # networks and batches in equal time: 25 minutes
-    python benchmarks/quality.py search --data-root DATA       # and what else does, for one of them: 46 minutes
-    python benchmarks/quality.py longer --data-root DATA       # and of that, in more time
-    python benchmarks/quality.py widths --data-root DATA       # wider networks in as much: 48 minutes
+    python benchmarks/quality.py search --data-root DATA       # optimisers, rates, losses and more: 46 minutes
+    python benchmarks/quality.py longer --data-root DATA       # the best of those in more time: 55 minutes
     python benchmarks/quality.py small --data-root DATA --photos FOLDER     # augmentation of small data sets
 
-The table of other libraries and losses is made by benchmarks/peers.py.
+benchmarks/peers.py makes the table of other libraries and losses.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from page import DOCS, fill
 from peers import SHAPE, train_ours, weighted
 from torch import nn
 
-from dae_sampler import DenoisingAutoencoder, Recipe, fit, load
-from dae_sampler.cli.app import DEFAULT_CORRUPTION
-from dae_sampler.corruption import parse
+from dae_sampler import DenoisingAutoencoder, Recipe, fit, load, sample
+from dae_sampler.corruption import DEFAULT, parse
 from dae_sampler.data import named as data
-from dae_sampler.data.pictures import AUGMENT
 from dae_sampler.device import pick_device, pick_precision
 from dae_sampler.evaluation import metrics
+from dae_sampler.evaluation.features import embed
 from dae_sampler.nets.layers import ResidualBlock
-from dae_sampler.sampling import tasks as sampling
-from dae_sampler.training.loop import validate
+from dae_sampler.pixels import AUGMENT
+from dae_sampler.training.validation import validate
 
-PAGE = DOCS / "quality.md"
+TABLES = dict.fromkeys(("samplers", "widths"), DOCS / "results" / "quality.md")
+TABLES |= dict.fromkeys(("networks", "search", "longer", "small"), DOCS / "dev" / "log.md")
 SAMPLERS = (
     ("dpm", 10),
     ("dpm(eta=0.6)", 10),
@@ -71,7 +71,7 @@ class HalfCosine(Recipe):
 
 SMALL, SMALLER = {"batch": 256, "lr": 2.8e-3}, {"batch": 128, "lr": 2e-3}
 WIDE = {"net": "unet(64, 128)"} | SMALLER
-"""What the cases further down have in common."""
+"""What the cases of CASES and FINALISTS have in common."""
 NETWORKS = tuple(
     case | seed for case in ({}, {"recipe": HalfCosine}, SMALL, SMALLER, WIDE) for seed in ({}, {"seed": 1})
 )
@@ -99,34 +99,34 @@ CASES = (
 )
 """Options of `dae-sampler train mnist` that differ from the defaults, or changes that no option makes."""
 NOT_OPTIONS = ("power", "change", "recipe")
-"""Of those, what no option makes."""
+"""Keys of the changes that no option makes."""
 FINALISTS = ({}, {"seed": 1}, {"power": 0.5}, {"power": 0.5, "seed": 1}, {"net": "unet(48, 96)"})
-"""Those of CASES that stood out."""
+"""The best of CASES, and what they are compared with."""
 WIDTHS = ({}, *({"net": f"unet({stages})"} for stages in ("32, 128, 256", "64, 128, 256", "32, 192, 256")))
-"""The default network, and wider ones that come nearer to the peak of a processor with AMX."""
-DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
+"""The default network, and wider ones, which come nearer to the peak of a processor with AMX."""
+DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def samplers(data_root: DataRoot, model: str = "mnist", n: int = 10_000) -> None:
-    """Scores of one model's samples by each sampler, beside those of real images."""
+    """Scores of one model's samples by each sampler, and of real images."""
     judge, dae = Judge(data_root), load(model)
-    floor = metrics.floor(judge.real, metrics.embed(judge.classifier.features, judge.train), n)
-    rows = [["real training images", "", *cells(floor, floor)]]
+    real = metrics.baseline(judge.real, embed(judge.classifier.features, judge.train), n)
+    rows = [["real training images", "", *cells(real, real)]]
     for sampler, steps in SAMPLERS:
-        found = judge.scores(sampling.sample(dae, n, sampler=sampler, steps=steps))
+        found = judge.scores(sample(dae, n, sampler=sampler, steps=steps))
         evaluations = 2 * steps - 1 if sampler == "heun" else steps
-        rows.append([f"`{sampler}`, {steps}", evaluations, *cells(found, floor)])
+        rows.append([f"`{sampler}`, {steps}", evaluations, *cells(found, real)])
         print(rows[-1], flush=True)
     header = ["sampler, steps", "NFE", "Fréchet", "ratio", "precision", "recall", "density", "coverage"]
-    fill(PAGE, "samplers", header, rows)
+    fill(TABLES, "samplers", header, rows)
 
 
-def cells(found: metrics.Scores, floor: metrics.Scores) -> list[str]:
-    """Distance, ratio, and the others."""
+def cells(found: metrics.Scores, real: metrics.Scores) -> list[str]:
+    """The distance, its ratio to that of real images, and the other scores."""
     distance, *others = found
-    return [f"{distance:.1f}", f"{distance / floor.frechet:.2f}", *(f"{value:.3f}" for value in others)]
+    return [f"{distance:.1f}", f"{distance / real.frechet:.2f}", *(f"{value:.3f}" for value in others)]
 
 
 @app.command()
@@ -137,13 +137,13 @@ def networks(data_root: DataRoot) -> None:
 
 @app.command()
 def search(data_root: DataRoot) -> None:
-    """Many things, two minutes each."""
+    """Optimisers, rates, losses and other details, two minutes each."""
     compare(Judge(data_root), tuple(WIDE | case for case in CASES), 2, 20, "search")
 
 
 @app.command()
 def longer(data_root: DataRoot) -> None:
-    """What stood out, ten minutes each."""
+    """The best of them, ten minutes each."""
     compare(Judge(data_root), tuple(WIDE | case for case in FINALISTS), 10, 50, "longer")
 
 
@@ -156,30 +156,29 @@ def widths(data_root: DataRoot) -> None:
 def compare(
     judge: Judge, cases: tuple[dict[str, Any], ...], minutes: float, evaluations: int, table: str, samples: int = 2000
 ) -> None:
-    """Trainings of equal time that differ in one thing: held-out excess, and distance of samples."""
+    """Train each case for the same time; write its held-out excess and the distance of its samples."""
     began, rows = time.monotonic(), []
     held_out = torch.arange(len(judge.train)) % 30 == 0
     for case in cases:
         dae, recipe, shown = attempt(case)
         dae, seen, seconds = train_ours(dae, judge.train[~held_out], recipe, 60 * minutes)
-        dae.__class__, dae.corruption = DenoisingAutoencoder, parse(DEFAULT_CORRUPTION)  # to compare by one measure
+        dae.__class__, dae.corruption = DenoisingAutoencoder, parse(DEFAULT)  # to compare by one measure
         checked = validate(dae, judge.train[held_out])
-        distance = judge.frechet(sampling.sample(dae, samples, sampler="dpm(eta=1)", steps=evaluations))
+        distance = judge.frechet(sample(dae, samples, sampler="dpm(eta=1)", steps=evaluations))
         low, excess = checked.by_level[0]
         figures = [f"{checked.excess:.4f}", f"{excess:.4f}", f"{distance:.0f}"]
         rows.append([shown, f"{seconds / 60:.1f}", f"{seen / seconds:.0f}", *figures])
         print(rows[-1], flush=True)
     header = ["`dae-sampler train mnist ...`", "minutes", "images/s", "excess", f"at σ = {low:.1g}", "distance"]
-    fill(PAGE, table, header, rows, time.monotonic() - began)
+    fill(TABLES, table, header, rows, time.monotonic() - began)
 
 
 def attempt(case: dict[str, Any], shape: tuple[int, int, int] = SHAPE) -> tuple[DenoisingAutoencoder, Recipe, str]:
-    """The model and the recipe of a case, and its words."""
-    options = {"net": "unet", "corruption": DEFAULT_CORRUPTION, "power": 0, "change": None, "recipe": Recipe} | case
+    """The model and the recipe of a case, and the case in words."""
+    options = {"net": "unet", "corruption": DEFAULT, "power": 0, "change": None, "recipe": Recipe} | case
     net, corruption, power, change, kind = (options.pop(key) for key in ("net", "corruption", *NOT_OPTIONS))
     recipe = kind(**options)
-    torch.manual_seed(recipe.seed)
-    dae = weighted(DenoisingAutoencoder, power)(net, corruption, shape)
+    dae = weighted(DenoisingAutoencoder, power)(net, corruption, shape, seed=recipe.seed)
     dae.precision = pick_precision("auto", pick_device("cpu"))
     given = " ".join(f"--{key.replace('_', '-')} {case[key]!r}" for key in case if key not in NOT_OPTIONS)
     words = [f"`{given}`"] * bool(given) + [f"loss times σ^-{power:g}"] * (power > 0)
@@ -196,10 +195,10 @@ def small(
     images: int = 1000,
     steps: int = 1000,
 ) -> None:
-    """What augmentation does for small data sets, by the excess of 2,000 images that training never saw."""
+    """What augmentation does for small data sets: the excess on 2,000 images that training never saw."""
     began, rows = time.monotonic(), []
     for name, source, size in (("digits of MNIST", "mnist", None), ("photographs of 32×32", photos, 32)):
-        x = data.load(source, root=Path(data_root), size=size).images
+        x = data.load(source, root=Path(data_root), size=size).plain_images()
         x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
         for augment in (None, *AUGMENT):
             dae, recipe, _ = attempt(WIDE | {"steps": steps, "every": steps // 5, "augment": augment}, x.shape[1:])
@@ -210,7 +209,7 @@ def small(
             rows.append([name, f"`--augment {augment}`" if augment else "", *(f"{e:.4f}" for e in excesses), best])
             print(rows[-1], flush=True)
     header = [f"{images:,}", "", *(f"{steps * k // 5} steps" for k in range(1, 6)), "the model that is kept"]
-    fill(PAGE, "small", header, rows, time.monotonic() - began)
+    fill(TABLES, "small", header, rows, time.monotonic() - began)
 
 
 if __name__ == "__main__":

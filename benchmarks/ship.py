@@ -1,4 +1,4 @@
-"""Make a shipped checkpoint of a finished run: float16 weights, with the best sampler and the licence in its metadata.
+"""Make a shipped checkpoint of a finished run: float16 weights, and a card with the best sampler and the licence.
 
 python benchmarks/ship.py runs/mnist mnist --sampler 'dpm(eta=1)' --steps 20
 """
@@ -6,13 +6,14 @@ python benchmarks/ship.py runs/mnist mnist --sampler 'dpm(eta=1)' --steps 20
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 import dae_sampler
-from dae_sampler.checkpoint import read_metadata
-from dae_sampler.sampling.tasks import choose
+from dae_sampler.checkpoint import read_card
+from dae_sampler.sampling.plan import resolve
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 
@@ -26,11 +27,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True)
     arguments = parser.parse_args()
     dae = dae_sampler.load(arguments.run)
-    sampler, steps = choose(dae, arguments.sampler, arguments.steps)
-    dae.info |= {"sampler": {"name": sampler, "steps": steps}, "licence": "MIT"}
+    plan = resolve("sample", dae, arguments.sampler, arguments.steps)
+    plans = dae.card.plans | {"sample": {"sampler": str(plan), "steps": plan.steps}}
+    dae.card = replace(dae.card, plans=plans, licence="MIT")
     path = CHECKPOINTS / f"{arguments.name}.safetensors"
     dae_sampler.save(dae, path, torch.float16)
-    print(path.name, path.stat().st_size, "bytes", read_metadata(path)["info"])
+    card, _ = read_card(path)
+    print(path.name, path.stat().st_size, "bytes", card.to_json())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How fast it trains, samples and starts here, against the machine's own peak and against other libraries.
+"""How fast dae-sampler trains, samples and starts on this machine, beside the machine's peak and other libraries.
 
-    make speed DATA=...                                            # all but the next
-    .venv-peers/bin/python benchmarks/speed.py peers               # after `make peers`, or pip install '.[peers]'
+    make speed DATA=...                                    # docs/results/performance.md, all but its last table
+    .venv-peers/bin/python benchmarks/speed.py peers       # the last; after `make peers`, or pip install '.[peers]'
 
-What is compared is timed in turn and repeated, because the speed of a shared machine drifts: read the ratios.
+Calls that are compared take turns and are repeated, because the speed of a shared machine drifts: read the ratios.
 """
 
 from __future__ import annotations
@@ -30,35 +30,38 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dae_sampler
 from dae_sampler import DenoisingAutoencoder
-from dae_sampler.cli.app import DEFAULT_CORRUPTION
+from dae_sampler.corruption import DEFAULT
 from dae_sampler.data import named as data
-from dae_sampler.data.decode import mapped
-from dae_sampler.data.pictures import save_picture, to_picture
+from dae_sampler.data.dataset import as_dataset
+from dae_sampler.data.memory import mapped
 from dae_sampler.device import pick_device, pick_precision
+from dae_sampler.gallery import save_picture, to_picture
 from dae_sampler.sampling.tasks import batch_size
-from dae_sampler.training.loop import Recipe, TrainingState
+from dae_sampler.training.loop import TrainingState
+from dae_sampler.training.recipe import Recipe
 from dae_sampler.training.run import Run
 
-PAGE = DOCS / "performance.md"
+PARTS = ("step", "growth", "startup", "memory", "folder", "processes", "peers")
+TABLES = dict.fromkeys(PARTS, DOCS / "results" / "performance.md")
 ROUNDS = 5
 BATCH = Recipe.batch
 SIDE = 2048
-"""Of the square matrices whose product gives the peak."""
+"""Side of the square matrices whose product gives the peak."""
 PRODUCT = 2 * SIDE**3
 """Its floating-point operations."""
 EVALUATIONS = 8
-"""Of the network for each image sampled beside other libraries."""
+"""Network evaluations for each image that is sampled beside other libraries."""
 WORK = {"training": 1, "sampling": EVALUATIONS}
-"""What libraries are timed in, and how often the network sees an image."""
+"""What libraries are timed in, and how often the network sees an image in it."""
 Key = tuple[str, str, int]
 """A library, its precision and its batch."""
-DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="Where MNIST lies.")]
-Seconds = Annotated[float, typer.Option(help="For each row, about.")]
+DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
+Seconds = Annotated[float, typer.Option(help="About how long to time each call of a row.")]
 app = typer.Typer(add_completion=False)
 
 
 def seconds_per_call(work: dict[str, Callable[[], object]], budget: float) -> dict[str, float]:
-    """Median over rounds of the mean time of each call, the calls taking turns."""
+    """Seconds of each call, the median over rounds of means; the calls take turns."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for call in work.values():
         call()
@@ -75,7 +78,7 @@ def seconds_per_call(work: dict[str, Callable[[], object]], budget: float) -> di
 
 
 def synchronize() -> None:
-    """Wait for what a GPU has still to do."""
+    """Wait until a GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -87,15 +90,16 @@ class Work:
         self, net: str, precision: str, shape: tuple[int, int, int], batch: int, n: int = 1000, device: str = "auto"
     ) -> None:
         torch.manual_seed(0)
-        dae = DenoisingAutoencoder(net, DEFAULT_CORRUPTION, shape).to(pick_device(device))
+        dae = DenoisingAutoencoder(net, DEFAULT, shape).to(pick_device(device))
         dae.precision = precision
-        self.batch, self.state = batch, TrainingState(dae, Recipe(batch=batch), n)
-        self.images, self.rows = torch.randint(256, (n, *shape), dtype=torch.uint8), torch.arange(n)
+        images = as_dataset(torch.randint(256, (n, *shape), dtype=torch.uint8))
+        self.batch, self.rows = batch, torch.arange(n)
+        self.state = TrainingState(dae, Recipe(batch=batch), images)
         self.x = torch.rand(batch, *shape, device=dae.device)
         self.parameters = sum(p.numel() for p in dae.parameters())
 
     def train(self) -> float:
-        return self.state.advance(self.images, self.rows).item()
+        return self.state.advance(self.rows).item()
 
     @torch.inference_mode()
     def evaluate(self) -> Tensor:
@@ -116,13 +120,13 @@ def product(precision: str) -> Callable[[], Tensor]:
 
 
 def default_precision() -> str:
-    """What the command line takes here."""
+    """The precision that the command line takes on this machine."""
     return pick_precision("auto", pick_device())
 
 
 @app.command()
 def step(seconds: Seconds = 10) -> None:
-    """Training step and network evaluation of the default network, as shares of the matrix-product peak."""
+    """Training steps and evaluations of the default network, as shares of the peak of matrix products."""
     rows = []
     for precision in dict.fromkeys([default_precision(), "float32"]):
         work = Work("unet", precision, (1, 28, 28), BATCH)
@@ -134,12 +138,12 @@ def step(seconds: Seconds = 10) -> None:
             figures = [f"{work_done / work.batch / 1e6:.0f}", f"{work.batch / spent[name]:.0f}"]
             share = work_done / spent[name] / most
             rows.append([precision, name, *figures, f"{most / 1e12:.2f}", f"{share:.0%}"])
-    fill(PAGE, "step", ["precision", "step", "MFLOP/image", "images/s", "peak, TFLOP/s", "share of the peak"], rows)
+    fill(TABLES, "step", ["precision", "step", "MFLOP/image", "images/s", "peak, TFLOP/s", "share of the peak"], rows)
 
 
 @app.command()
 def growth(seconds: Seconds = 5) -> None:
-    """Training rate against batch, image size, width and number of images."""
+    """The training rate as batch, image size, width and number of images grow."""
     small = (1, 28, 28)
     cases = [("batch", b, ("unet", small, b, 1000)) for b in (32, 64, 128, 256, 512)]
     cases += [("image size", s, ("unet", (3, s, s), 32, 1000)) for s in (28, 32, 64, 128)]
@@ -151,12 +155,12 @@ def growth(seconds: Seconds = 5) -> None:
         spent = seconds_per_call({"train": work.train}, seconds)["train"]
         gflops = flops(work.train) / spent / 1e9
         rows.append([what, f"{value:,}", f"{work.parameters / 1e6:.2f} M", f"{batch / spent:.0f}", f"{gflops:.0f}"])
-    fill(PAGE, "growth", ["what grows", "to", "parameters", "training images/s", "GFLOP/s"], rows)
+    fill(TABLES, "growth", ["what grows", "to", "parameters", "training images/s", "GFLOP/s"], rows)
 
 
 @app.command()
 def startup() -> None:
-    """Commands from process start to end, beside the import of torch alone."""
+    """Seconds of commands from start to end, beside the import of torch alone."""
     with tempfile.TemporaryDirectory() as folder:
         program = [sys.executable, "-m", "dae_sampler"]
         commands = {
@@ -170,7 +174,7 @@ def startup() -> None:
             for name, words in commands.items()
         }
         spent = seconds_per_call(calls, 0)
-    fill(PAGE, "startup", ["command", "seconds"], [[f"`{name}`", f"{s:.2f}"] for name, s in spent.items()])
+    fill(TABLES, "startup", ["command", "seconds"], [[f"`{name}`", f"{s:.2f}"] for name, s in spent.items()])
 
 
 def peak_memory(words: Iterable[str]) -> float:
@@ -192,12 +196,12 @@ def memory(data_root: DataRoot) -> None:
             "dae-sampler train mnist --steps 50": [*train, "--out", f"{folder}/run"],
         }.items():
             rows.append([f"`{name}`", f"{peak_memory(words):.2f}"])
-    fill(PAGE, "memory", ["command", "GiB"], rows)
+    fill(TABLES, "memory", ["command", "GiB"], rows)
 
 
 @app.command()
 def folder(pictures: int = 1_000_000, seconds: Seconds = 20) -> None:
-    """A folder beyond memory's share: its decoding pass, and training from the mapped file and from memory (Linux)."""
+    """A folder too large for memory: its decoding, and training from the mapped file and from memory (Linux)."""
     with tempfile.TemporaryDirectory() as place:
         make_pictures(Path(place, "pictures"), pictures)
         before, began = anonymous_memory(), time.perf_counter()
@@ -206,25 +210,30 @@ def folder(pictures: int = 1_000_000, seconds: Seconds = 20) -> None:
         (file,) = Path(place, "decoded").glob("*/images.npy")
         state, rows = Work("unet", default_precision(), tuple(images.shape[1:]), BATCH).state, torch.arange(pictures)
 
-        def uncached() -> Tensor:
+        def advance(images: Tensor) -> None:
+            state.dataset = as_dataset(images)
+            state.advance(rows)
+            del state.dataset  # as long as a file is mapped, its pages stay in the cache
+
+        def uncached() -> None:
             with file.open() as opened:
                 os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            return state.advance(torch.from_numpy(mapped(file)), rows)
+            advance(torch.from_numpy(mapped(file)))
 
-        memory = partial(state.advance, images.clone(), rows)
-        cached = seconds_per_call({"memory": memory, "file": partial(state.advance, images, rows)}, seconds)
-        del images  # what is mapped stays cached
+        memory = partial(advance, images.clone())
+        cached = seconds_per_call({"memory": memory, "file": partial(advance, images)}, seconds)
+        del images
         cold = seconds_per_call({"memory": memory, "file": uncached}, seconds)
     table = [["decoding pass, pictures/s", f"{pictures / decoding:.0f}"]]
     table += [["memory taken after it, beside the file's, GiB", f"{held:.2f}"]]
     table += [["training from memory, images/s", f"{BATCH / cached['memory']:.0f}"]]
     for name, spent in {"in the system's cache": cached, "on the disk": cold}.items():
         table += [[f"rate from the file {name}, over that from memory", f"{spent['memory'] / spent['file']:.0%}"]]
-    fill(PAGE, "folder", [f"{pictures:,} pictures of 3×32×32", ""], table)
+    fill(TABLES, "folder", [f"{pictures:,} pictures of 3×32×32", ""], table)
 
 
 def make_pictures(root: Path, n: int) -> None:
-    """A folder of ``n`` JPEG files, 1,000 different ones."""
+    """A folder of ``n`` JPEG files, of which 1,000 differ."""
     for i in range(1000):
         root.joinpath(str(i)).mkdir(parents=True)
         coarse = torch.randint(256, (3, 8, 8), generator=torch.Generator().manual_seed(i), dtype=torch.uint8)
@@ -242,7 +251,7 @@ def anonymous_memory() -> float:
 
 @app.command()
 def processes(data_root: DataRoot, steps: int = 200) -> None:
-    """Training by one process and by two, on as many cores: a table in docs/scaling.md."""
+    """Training by one process and by two, on as many cores."""
     cases = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
     rates: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(2):
@@ -257,15 +266,15 @@ def processes(data_root: DataRoot, steps: int = 200) -> None:
             rates[name].append(BATCH * steps / (last - first))
     found = {name: statistics.mean(some) for name, some in rates.items()}
     rows = [[name, f"{rate:.0f}", f"{rate / found['1 process, 1 thread']:.2f}"] for name, rate in found.items()]
-    fill(DOCS / "scaling.md", "processes", [f"default network, batches of {BATCH}", "training images/s", "gain"], rows)
+    fill(TABLES, "processes", [f"default network, batches of {BATCH}", "training images/s", "gain"], rows)
 
 
 @functools.cache
 def contender(library: str, precision: str, batch: int) -> dict[str, Any]:
-    """A library in this process: how many parameters and images a call, a training step, and sampling."""
-    if library == "ours":
+    """A library in this process: its parameters, its images a call, a training step, and sampling."""
+    if library == "dae-sampler":
         work = Work("unet", precision, (1, 28, 28), batch, device="cpu")
-        drawn = 2 * batch_size((1, 28, 28))  # whole batches of its own
+        drawn = 2 * batch_size((1, 28, 28))  # two of its own batches
         sample = partial(dae_sampler.sample, work.state.average, drawn, sampler="dpm", steps=EVALUATIONS)
         sizes = {"parameters": work.parameters, "images": {"training": batch, "sampling": drawn}}
         return sizes | {"training": work.train, "sampling": sample}
@@ -296,30 +305,32 @@ def perform(key: Key, what: str) -> None:
 
 
 def operations(key: Key, what: str) -> int:
-    """Floating-point operations of that."""
+    """Floating-point operations of a training step or a sampling."""
     return flops(contender(*key)[what])
 
 
 def parameters(key: Key) -> int:
-    """How many a library's network has."""
+    """How many parameters a library's network has."""
     return contender(*key)["parameters"]
 
 
 def evaluations(key: Key, what: str) -> int:
-    """Of the network, or training steps, times the images of a call."""
+    """Images of a call, times the network evaluations or training steps of each."""
     return contender(*key)["images"][what] * WORK[what]
 
 
 @app.command()
 def peers(
-    theirs: Annotated[int, typer.Option(help="Images at once of the others; 128 is azula's fastest.")] = 128,
+    theirs: Annotated[
+        int, typer.Option(help="Images at once in the other libraries; azula is fastest with 128.")
+    ] = 128,
     seconds: Seconds = 20,
 ) -> None:
-    """Training steps and samplings of other libraries and ours on the CPU, each in a process of its own, in turn."""
+    """Training and sampling by dae-sampler and other libraries on the CPU, each in its own process, in turn."""
     from peers import PEERS
 
     kinds = dict.fromkeys([pick_precision("auto", pick_device("cpu")), "float32"])
-    batches = {"ours": BATCH} | dict.fromkeys(PEERS, theirs)
+    batches = {"dae-sampler": BATCH} | dict.fromkeys(PEERS, theirs)
     keys = [(name, kind, batch) for kind in kinds for name, batch in batches.items()]
     pools = {key: ProcessPoolExecutor(1, get_context("spawn")) for key in keys}
 
@@ -335,7 +346,7 @@ def peers(
                 f"{ask(key, operations, what) / spent[key] / 1e9:.0f}",
             ]
     header = ["library", "parameters", "precision", "training images/s", "GFLOP/s", "evaluations/s", "GFLOP/s"]
-    fill(PAGE, "peers", header, rows)
+    fill(TABLES, "peers", header, rows)
 
 
 if __name__ == "__main__":

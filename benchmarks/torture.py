@@ -2,7 +2,8 @@
 
     python benchmarks/torture.py [--kills 50] [--seed 0]
 
-Prints the kills survived, and whether weights, metrics and files are the same. Exit code 1 if they are not.
+Prints how many kills the run survived, and whether weights, metrics and files are the same. The exit code is 1 if they
+are not.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ STEPS = ["--steps", "300", "--every", "15", "--batch", "16", "--net", "unet(16, 
 
 
 def command(out: Path) -> list[str]:
-    """The command that starts the run in ``out``, or goes on with it."""
+    """The command that starts the run in ``out`` or resumes it."""
     begin = ["--resume"] if (out / "config.json").is_file() else ["digits", *STEPS]
     return [sys.executable, "-m", "dae_sampler", "train", *begin, "--out", str(out), "--quiet"]
 
 
 def train(out: Path) -> float:
-    """Run to the end; returns the seconds it took."""
+    """Run to the end; returns the seconds that took."""
     began = time.monotonic()
     subprocess.run(command(out), check=True)
     return time.monotonic() - began
