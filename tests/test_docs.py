@@ -64,7 +64,9 @@ def options_page():
     for name, known in Job.__dataclass_fields__.items():
         if text := known.metadata["help"]:
             option = "DATA" if known.metadata.get("argument") else f"`{as_options(f'`{name}`')}`"
-            default = "" if known.default is None or known.default is False or known.default == "" else f"`{known.default}`"
+            default = (
+                "" if known.default is None or known.default is False or known.default == "" else f"`{known.default}`"
+            )
             changes = "yes" if known.metadata["may_change"] else ""
             rows.append(f"| {option} | {default} | {as_options(text).replace('|', ' or ')} | {changes} |")
     table = "\n".join(rows)

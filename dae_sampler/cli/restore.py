@@ -14,10 +14,12 @@ from .console import console, counted, listed, say, say_next, say_notes
 from .flow import Places, Reading, Shown, beside_of, destination, guard
 from .generate import Watched
 from .options import Compute, Damage, How, Level, Model, Source, command, own
+from .whole import restore_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..gallery import Film
     from ..sampling.plan import Plan
     from ..sampling.samplers import Denoiser
 
@@ -141,18 +143,43 @@ def _restore(
     apply: Callable[..., Iterator[Tensor]],
 ) -> None:
     """Read, apply, write: what refine and denoise have in common."""
+    out = destination(name, source, places.out)
+    beside = beside_of(out) if places.compare else None
+    film, shown = places.film(), Shown()
+    if not dae.shape[1] and source.suffix.lower() not in (".npy", ".npz") and out.suffix.lower() != ".npy":
+        count = restore_whole(dae, source, out, places.strict, film, shown, apply)
+    else:
+        count = _restore_images(dae, source, out, plan, how, places, film, shown, apply)
+    if beside:
+        shown.save(beside)
+    start = "" if plan.level is None else f" from level {plan.level:g}"
+    done = f"{counted(count, 'image')} by {plan}{start}, {counted(plan.steps, 'step')}"
+    say(f"wrote {listed(out, beside, places.trajectory)}: {done}")
+
+
+def _restore_images(
+    dae: Denoiser,
+    source: Path,
+    out: Path,
+    plan: Plan,
+    how: How,
+    places: Places,
+    film: Film | None,
+    shown: Shown,
+    apply: Callable[..., Iterator[Tensor]],
+) -> int:
+    """Images in batches, into a folder, a grid or an array; how many were written."""
     from ..data.inputs import open_inputs
     from ..gallery import Writer
     from ..sampling.tasks import batch_size
 
-    out = destination(name, source, places.out)
+    most = plan.level or dae.corruption.high  # an estimated level may be any of the model's
     beside = beside_of(out) if places.compare else None
-    film, most = places.film(), plan.level or dae.corruption.high  # an estimated level may be any of the model's
     shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
     inputs = open_inputs(
         source, shape, beyond=dae.corruption.overshoot(most), over=places.over, strict=places.strict, without=[out]
     )
-    writer, shown = Writer(out, inputs.count), Shown()
+    writer = Writer(out, inputs.count)
     guard(inputs, source, writer, beside, places.trajectory)
     with writer, Watched(dae, plan, inputs.count, how.batch, film) as watched:
         reading = Reading(inputs, how.batch or (batch_size(shape) if shape else 1))
@@ -163,8 +190,4 @@ def _restore(
                 film.save(made)
             shown.add(before, made)
     say_notes(inputs.notes, inputs.skipped)
-    if beside:
-        shown.save(beside)
-    start = "" if plan.level is None else f" from level {plan.level:g}"
-    done = f"{counted(writer.done, 'image')} by {plan}{start}, {counted(plan.steps, 'step')}"
-    say(f"wrote {listed(out, beside, places.trajectory)}: {done}")
+    return writer.done

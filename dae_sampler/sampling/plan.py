@@ -123,12 +123,13 @@ def _check_task(task: str, q: Corruption) -> None:
 def _usual(task: str, dae: Denoiser) -> Plan:
     """The plan where nothing is said: the card's for the task or for sampling, else by the table of samplers."""
     q, plans = dae.corruption, card_of(dae).plans
-    one_call = task == "denoise" and not q.ranged  # one level: restored by r, once
+    one_call = task == "denoise" and not (q.ranged and dae.shape[1])  # one level or any size: restored by r, once
     planned: dict[str, Any] | None = plans.get(task) or (plans.get("sample") if not one_call else None)
     if planned and task != "inpaint":
         return Plan(*_look_up(spec.parse_one(planned["sampler"]), q), planned["steps"], planned.get("level"))
-    if one_call and SAMPLERS["iterate"].fits(q):
-        return Plan(SAMPLERS["iterate"], {}, 1)
+    for name in ("euler", "iterate") if one_call else ():
+        if SAMPLERS[name].fits(q):
+            return Plan(SAMPLERS[name], {}, 1)
     if task == "inpaint":
         row = next(row for row in SAMPLERS.values() if row.painting is not None and row.fits(q))
         return Plan(row, row.painting or {}, row.steps)
