@@ -105,6 +105,15 @@ OPTIONS = {
     "info": ["--json"],
 }
 SHORT = ["--steps", "1", "--batch", "2", "--net", "dense(4)", "--out", "run"]
+USUAL = {
+    "train": SHORT,
+    "sample": ["--steps", "2", "-n", "2"],
+    "denoise": ["--level", "0.5"],
+    "inpaint": ["--mask", "right", "--steps", "2"],
+    "verify": SHORT[:2],
+    "likelihood": ["--data", "digits"],
+}
+"""What each command is given before the odd options, so that it does not end at what is missing."""
 FLAGS = {"--resume", "--strict", "--compare", "--json"}
 
 
@@ -209,7 +218,8 @@ def arguments_for(draw: random.Random, models: list[Path], pictures: list[Path])
                 "8",
             ]
         method = draw.choice(["refine", "denoise", "corrupt"])
-        return [method, "masking(0.5)" if method == "corrupt" else str(model), str(bad), "--out", "out"]
+        first = "masking(0.5)" if method == "corrupt" else str(model)
+        return [method, first, str(bad), "--out", "out", *USUAL.get(method, [])]
     return odd_options(draw, model, pictures[0])
 
 
@@ -220,9 +230,7 @@ def odd_options(draw: random.Random, model: Path, picture: Path) -> list[str]:
     first = {"train": "digits", "corrupt": mutate_text("gaussian(0.5)", draw)}.get(command, str(model))
     words = [command, draw.choice([first, first, first, draw.choice(texts)])]
     words += [str(picture)] if command in ("refine", "denoise", "corrupt", "inpaint") else []
-    words += SHORT if command == "train" else SHORT[:2] if command == "verify" else []
-    words += ["--steps", "2", "-n", "2"] if command == "sample" else []
-    words += ["--mask", "right", "--steps", "2"] if command == "inpaint" else []
+    words += USUAL.get(command, [])
     for option in draw.sample(OPTIONS[command], draw.randrange(min(4, len(OPTIONS[command])))):
         words += [option] if option in FLAGS else [option, draw.choice(texts)]
     return words

@@ -635,7 +635,7 @@ def test_ppm_of_any_depth(tmp_path, kind, white):
     )
     a, _ = round_trip(path)
     np.testing.assert_array_equal(a.pages[0], data)
-    assert a.metadata.white == white
+    assert a.metadata.white == (white if white not in (255, 65535) else None)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="cut off"):
         read_file(path)

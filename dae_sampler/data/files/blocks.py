@@ -7,16 +7,18 @@ import re
 
 from .tags import EXIF, ORIENTATION, SIDES, Reader, number
 
-_ORIENTATION = re.compile(rb"""\s*tiff:Orientation\s*=\s*(["'])[^"']*\1|<tiff:Orientation>[^<]*</tiff:Orientation>""")
+_XMP = re.compile(rb"""\s*\btiff:Orientation\s*=\s*["'](\d*)["']|<tiff:Orientation>\s*(\d*)\s*</tiff:Orientation>""")
 
 
-def without_orientation(packet: bytes) -> bytes:
-    """An XMP packet that does not say how to turn the picture."""
-    return _ORIENTATION.sub(b"", packet)
+def upright_xmp(packet: bytes) -> tuple[bytes, int]:
+    """An XMP packet of a picture that has been turned upright, and the orientation, 1 to 8, that it gave; 0 if none."""
+    found = _XMP.search(packet)
+    said = (found[1] or found[2]) if found else b""
+    return _XMP.sub(b"", packet), int(said) if said in {b"%d" % i for i in range(1, 9)} else 0
 
 
-def upright_block(block: bytes) -> tuple[bytes, int]:
-    """An EXIF block of a picture that has been turned upright, and the orientation, 1 to 8, that it had.
+def upright_exif(block: bytes) -> tuple[bytes, int]:
+    """An EXIF block of a picture that has been turned upright, and the orientation, 1 to 8, that it gave; 0 if none.
 
     Nothing in it moves, because maker notes hold offsets: the orientation and the thumbnail, which shows the picture as
     it was, are taken out of their lists, and width and height are swapped where the picture was turned.
@@ -28,8 +30,8 @@ def upright_block(block: bytes) -> tuple[bytes, int]:
     layout, first = reader.layout, next(reader.chain())
     entries = list(reader.entries(first))
     data = bytearray(block)
-    orientation = number(reader.directory(first).tags, ORIENTATION, layout, 1)
-    orientation = orientation if 1 <= orientation <= 8 else 1
+    orientation = number(reader.directory(first).tags, ORIENTATION, layout)
+    orientation = orientation if 1 <= orientation <= 8 else 0
     if orientation >= 5:
         inner = [layout.offset.unpack(entry[-layout.offset.size :])[0] for code, _, entry in entries if code == EXIF]
         within = list(reader.entries(inner[0])) if inner else []

@@ -15,6 +15,7 @@ from .tags import Layout, Tags
 
 GREY, WHITE_IS_LEAST, RGB = 1, 0, 2
 """The `photometric` of a plane that can be written."""
+_MOST_PER_INCH = 4e6
 _PER_INCH = {"inch": 1.0, "centimetre": 2.54, "metre": 0.0254}
 
 
@@ -32,6 +33,12 @@ class Resolution(NamedTuple):
             raise ValueError("only the proportions of a pixel are known")
         scale = _PER_INCH[self.unit] / _PER_INCH[unit]
         return self.x * scale, self.y * scale
+
+
+def resolution(x: float, y: float, unit: str) -> Resolution | None:
+    """A resolution, if the numbers make sense."""
+    most = _MOST_PER_INCH / _PER_INCH.get(unit, 1.0)
+    return Resolution(float(x), float(y), unit) if 0 < x < most and 0 < y < most else None
 
 
 @dataclass

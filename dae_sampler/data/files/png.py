@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -43,26 +45,38 @@ def read_png(path: Path, large: bool) -> PictureFile:
         return assemble(path, "PNG", [page], metadata, notes)
     with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:
         pages, metadata.durations = read_frames(path, picture, orientation)
-        metadata.loop = picture.info.get("loop") if metadata.durations else None
+        metadata.loop = picture.info.get("loop", 1) if metadata.durations else None
     if header.depth in (2, 4) and header.colour == 0:
         notes["shallow"] = f"{path} has {header.depth} bits a pixel: it is written with 8"
     return assemble(path, "PNG", pages, metadata, notes)
 
 
 def write_png(pages: list[Page], metadata: Metadata, path: Path) -> None:
-    """Write one page of 1, 8 or 16 bits, or several of 8 bits as an animation."""
-    samples = pages[0].samples
-    extra = metadata_chunks(metadata, samples.shape[2])
-    if len(pages) > 1:
-        header, chunks = take_apart(_animation(pages, metadata))
-    else:
-        depth = 1 if pages[0].binary else samples.dtype.itemsize * 8
-        height, width, count = samples.shape
-        header = Header(width, height, depth, {1: 0, 2: 4, 3: 2, 4: 6}[count], 0, 0, 0)
-        chunks = [(b"IDAT", part) for part in _compressed(_rows(samples, depth), max(1, count * depth // 8))]
+    """Write one page of 1, 8 or 16 bits, or several of one size as an animation."""
+    first = pages[0]
+    height, width, count = first.samples.shape
+    depth = 1 if first.binary else first.pixels.dtype.itemsize * 8
+    header = Header(width, height, depth, {1: 0, 2: 4, 3: 2, 4: 6}[count], 0, 0, 0)
     with path.open("wb") as file:
-        for part in put_together(header, extra + chunks):
+        for part in put_together(header, chain(metadata_chunks(metadata, count), _chunks(pages, header, metadata))):
             file.write(part)
+
+
+def _chunks(pages: list[Page], header: Header, metadata: Metadata) -> Iterator[Chunk]:
+    """The chunks that hold pixels. A second picture and those after it are numbered from their first chunk on."""
+    number = 0
+    if len(pages) > 1:
+        yield b"acTL", struct.pack(">II", len(pages), metadata.loop or 0)
+    for place, page in enumerate(pages):
+        if len(pages) > 1:
+            time = min(65535, metadata.durations[place])
+            size = header.width, header.height, 0, 0
+            yield b"fcTL", struct.pack(">IIIIIHHBB", number, *size, time, 1000, 0, 0)
+            number += 1
+        step = max(1, header.samples * header.depth // 8)
+        for part in _compressed(_rows(page.samples, header.depth), step):
+            yield (b"fdAT", struct.pack(">I", number) + part) if place else (b"IDAT", part)
+            number += place > 0
 
 
 def _deep(header: Header, chunks: list[Chunk]) -> Page:
@@ -119,14 +133,3 @@ def _compressed(rows: np.ndarray, step: int) -> Iterator[bytes]:
         if packed := squeeze.compress(np.pad(filtered, ((0, 0), (1, 0)), constant_values=_PAETH).tobytes()):
             yield packed
     yield squeeze.flush()
-
-
-def _animation(pages: list[Page], metadata: Metadata) -> bytes:
-    """An animated PNG without metadata."""
-    first, *rest = [
-        Image.fromarray(page.samples.squeeze(2) if page.samples.shape[2] == 1 else page.samples) for page in pages
-    ]
-    file = io.BytesIO()
-    durations = metadata.durations or 100
-    first.save(file, "PNG", save_all=True, append_images=rest, duration=durations, loop=metadata.loop or 0)
-    return file.getvalue()

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .blocks import upright_block, without_orientation
-from .picture import Metadata, Resolution
+from .blocks import upright_exif, upright_xmp
+from .picture import Metadata, resolution
 from .tags import DamagedError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -80,21 +80,24 @@ def put_together(header: Header, chunks: Iterable[Chunk]) -> Iterable[bytes]:
 
 def read_metadata(header: Header, chunks: list[Chunk]) -> tuple[Metadata, int, dict[str, str]]:
     """What chunks say, upright; the orientation that they had; and what was damaged, by kind."""
-    found, orientation, damaged = Metadata(), 1, dict[str, str]()
+    found, orientation, damaged = Metadata(), 0, dict[str, str]()
     named = dict(reversed(chunks))  # the first of each
-    found.text, found.xmp, exif = _texts(chunks)
+    found.text, xmp, exif = _texts(chunks)
     exif = named.get(b"eXIf", exif)
     found.icc = _inflated(named[b"iCCP"].partition(b"\0")[2][1:]) if b"iCCP" in named else None
     if exif is not None:
         try:
-            found.exif, orientation = upright_block(exif)
+            found.exif, orientation = upright_exif(exif)
         except DamagedError:
             damaged["exif"] = "its EXIF block is damaged and left out"
+    if xmp:
+        found.xmp, turned = upright_xmp(xmp)
+        orientation = orientation or turned
     found.chunks = [_turned(chunk, orientation) for chunk in chunks if _is_carried(chunk, header)]
     density = next((content for name, content in found.chunks if name == b"pHYs" and len(content) == 9), None)
     if density:
         x, y, metres = struct.unpack(">IIB", density)
-        found.resolution = Resolution(x, y, "metre" if metres else "none") if x and y else None
+        found.resolution = resolution(x, y, "metre" if metres else "none")
     return found, orientation, damaged
 
 
@@ -105,9 +108,9 @@ def metadata_chunks(metadata: Metadata, samples: int) -> list[Chunk]:
     if metadata.icc and b"iCCP" not in there:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.resolution and b"pHYs" not in there:
-        resolution = metadata.resolution
-        x, y = resolution[:2] if resolution.unit == "none" else resolution.per("metre")
-        chunks.append((b"pHYs", struct.pack(">IIB", round(x), round(y), resolution.unit != "none")))
+        known = metadata.resolution.unit != "none"
+        density = metadata.resolution.per("metre") if known else metadata.resolution[:2]
+        chunks.append((b"pHYs", struct.pack(">IIB", *(max(1, round(value)) for value in density), known)))
     if not metadata.chunks:
         chunks += [_as_text(keyword, text) for keyword, text in metadata.text.items()]
     if metadata.exif:
@@ -135,7 +138,7 @@ def _texts(chunks: list[Chunk]) -> tuple[dict[str, str], bytes | None, bytes | N
         if block.startswith(_EXIF):
             exif = block.removeprefix(_EXIF)
         elif b"<" in block:
-            xmp = xmp or without_orientation(block)
+            xmp = xmp or block
     return texts, xmp, exif
 
 

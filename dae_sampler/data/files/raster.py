@@ -12,9 +12,9 @@ import numpy as np
 from PIL import ImageFile
 
 from ...errors import InputError
-from .blocks import upright_block, without_orientation
+from .blocks import upright_exif, upright_xmp
 from .frames import open_picture, read_frames
-from .picture import Metadata, Page, PictureFile, Resolution, assemble, check_memory, check_size
+from .picture import Metadata, Page, PictureFile, Resolution, assemble, check_memory, check_size, resolution
 from .tags import DamagedError
 
 LOSSY = frozenset({"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO"})
@@ -48,7 +48,7 @@ def read_raster(path: Path, large: bool) -> PictureFile:
         metadata, orientation, notes = _metadata(path, picture.info)
         cut = _is_cut(picture, head)
         pages, metadata.durations = read_frames(path, picture, orientation)
-        metadata.loop = picture.info.get("loop") if metadata.durations else None
+        metadata.loop = picture.info.get("loop", 1) if metadata.durations else None
     if cut and not (kind == "JPEG2000" and _deepen(path, pages[0])):
         notes["cut"] = f"{path} has more than 8 bits a channel, of which 8 are read"
     result = assemble(path, "JPEG" if kind == "MPO" else kind, pages, metadata, notes)
@@ -89,27 +89,29 @@ def _read_pnm(path: Path, header: re.Match[bytes], large: bool) -> PictureFile:
     if path.stat().st_size < header.end() + np.prod(shape, dtype=np.int64) * dtype.itemsize:
         raise DamagedError("it is cut off")
     pixels = np.fromfile(path, dtype, int(np.prod(shape)), offset=header.end()).astype(dtype.newbyteorder("="))
-    return assemble(path, "PPM", [Page(pixels.reshape(shape), as_rgb=kind == 6)], Metadata(white=white), {})
+    metadata = Metadata(white=None if white == np.iinfo(dtype).max else white)
+    return assemble(path, "PPM", [Page(pixels.reshape(shape), as_rgb=kind == 6)], metadata, {})
 
 
 def _metadata(path: Path, info: Mapping[Any, Any]) -> tuple[Metadata, int, dict[str, str]]:
     """What Pillow found, upright; the orientation that it had; and what was damaged."""
-    found, orientation, notes = Metadata(), 1, dict[str, str]()
+    found, orientation, notes = Metadata(), 0, dict[str, str]()
     found.icc = info.get("icc_profile") or None
     if block := info.get("exif"):
         try:
-            found.exif, orientation = upright_block(block.removeprefix(_EXIF))
+            found.exif, orientation = upright_exif(block.removeprefix(_EXIF))
         except DamagedError:
             notes["exif"] = f"{path}: its EXIF block is damaged and left out"
-    xmp = info.get("xmp")
-    found.xmp = without_orientation(xmp.encode() if isinstance(xmp, str) else xmp) if xmp else None
+    if xmp := info.get("xmp"):
+        found.xmp, turned = upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp)
+        orientation = orientation or turned
     if comment := info.get("comment"):
         found.text["Comment"] = comment.decode("latin-1") if isinstance(comment, bytes) else str(comment)
     density, unit = info.get("jfif_density"), info.get("jfif_unit", 0)
-    if density and unit in _JFIF and all(density):
-        found.resolution = Resolution(float(density[0]), float(density[1]), _JFIF[unit])
-    elif (dpi := info.get("dpi")) and all(value > 0 for value in dpi):
-        found.resolution = Resolution(float(dpi[0]), float(dpi[1]), "inch")
+    if density and unit in _JFIF:
+        found.resolution = resolution(*density, unit=_JFIF[unit])
+    elif dpi := info.get("dpi"):
+        found.resolution = resolution(*dpi, unit="inch")
     if found.resolution and orientation >= 5:
         x, y, unit = found.resolution
         found.resolution = Resolution(y, x, unit)

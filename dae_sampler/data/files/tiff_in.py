@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InputError
-from .picture import Metadata, Page, PictureFile, Resolution, Stored, assemble, check_memory, check_size
+from .picture import Metadata, Page, PictureFile, Stored, assemble, check_memory, check_size, resolution
 from .tags import EXIF, GPS, ICC, XMP, Directory, Layout, Tags, as_block, number, rational, read_chain
 from .tiff_axes import Axes, read_axes
 from .tiff_facts import NO_COMPRESSION, Facts, describe
@@ -163,7 +163,7 @@ def _metadata(tags: Tags, layout: Layout) -> Metadata:
     exif = {code: tag for code, tag in tags.items() if code in _ALSO_EXIF}
     return Metadata(
         icc=tags[ICC].data if ICC in tags else None,
-        resolution=Resolution(x, y, unit) if x and y else None,
+        resolution=resolution(x or 0, y or 0, unit),
         exif=as_block(exif, layout) if exif else None,
         xmp=tags[XMP].data if XMP in tags else None,
     )

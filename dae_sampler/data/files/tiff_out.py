@@ -113,5 +113,9 @@ def _resolution(metadata: Metadata, layout: Layout) -> Tags:
     metres = resolution.unit == "metre"
     x, y = resolution.per("centimetre") if metres else resolution[:2]
     unit = struct.pack(layout.order + "H", _UNITS["centimetre" if metres else resolution.unit])
-    ratios = (Tag(5, 1, struct.pack(layout.order + "II", round(value * _PARTS), _PARTS)) for value in (x, y))
+    parts = [_PARTS if value * _PARTS < 2**31 else 1 for value in (x, y)]
+    ratios = [
+        Tag(5, 1, struct.pack(layout.order + "II", round(value * part), part))
+        for value, part in zip((x, y), parts, strict=True)
+    ]
     return dict(zip((282, 283, 296), (*ratios, Tag(3, 1, unit)), strict=True))

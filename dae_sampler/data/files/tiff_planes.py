@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import InputError
-from .blocks import without_orientation
+from .blocks import upright_xmp
 from .colour import inks_to_rgb, lab_to_rgb, look_up
 from .frames import open_picture
 from .picture import GREY, RGB, WHITE_IS_LEAST, Page, Plane, top, upright
@@ -193,5 +193,5 @@ def _carried(tags: Tags, facts: Facts) -> Tags:
     if facts.photometric == MASK:
         carried[262] = tags[262]
     if XMP in carried:
-        carried[XMP] = carried[XMP].altered(without_orientation)
+        carried[XMP] = carried[XMP].altered(lambda packet: upright_xmp(packet)[0])
     return turned(carried) if facts.orientation >= 5 else carried
