@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from dae_sampler.data import named as data
 from dae_sampler.evaluation.features import Classifier
@@ -53,6 +52,8 @@ def finish(classifier: Classifier, x: Tensor, y: Tensor, path: Path) -> None:
 
 def main() -> None:
     """Parse, train, write, print."""
+    from torchvision.datasets import MNIST  # here, because it imports torch's compiler, which takes seconds
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path, default=data.default_root(), help="the folder that holds MNIST")
     parser.add_argument("--epochs", type=int, default=6)

@@ -18,7 +18,6 @@ from classifier import finish, train
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision.datasets import ImageFolder
 
 from dae_sampler.data.pictures import bring_to
 from dae_sampler.evaluation.features import Classifier
@@ -47,6 +46,8 @@ def read(picture: Image.Image) -> Tensor:
 
 def main() -> None:
     """Train on the first folder, test on the second."""
+    from torchvision.datasets import ImageFolder  # here, because it imports torch's compiler, which takes seconds
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train", help="folder of training pictures, with one folder for each kind")
     parser.add_argument("test", help="the same of test pictures")

@@ -12,7 +12,6 @@ import torch
 import typer
 from judge import Judge
 from page import DOCS, fill
-from torchvision.datasets import MNIST
 
 from dae_sampler import DenoisingAutoencoder, Recipe, fit, inpaint, load, sample
 from dae_sampler.data import named as data
@@ -91,6 +90,8 @@ def reveal(data_root: DataRoot, n: int = 1000) -> None:
 @app.command()
 def complete(data_root: DataRoot, n: int = 1000) -> None:
     """Fill in halves of test digits, and let the classifier say whether each is the true digit."""
+    from torchvision.datasets import MNIST  # here, because it imports torch's compiler, which takes seconds
+
     began, judge = time.monotonic(), Judge(data_root)
     x, labels = judge.test[:n], MNIST(data_root, train=False).targets[:n]
     mean = to_float(judge.train).mean(0)
