@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributed
-from ..corruption.base import Corrupted
 from ..dae import DenoisingAutoencoder
 from ..losses import MEAN_SEEKING, entropy, per_image
 from ..noise import Noise, StepNoise
@@ -37,13 +36,13 @@ class Validation:
         return self.loss - self.floor
 
 
-def draw(dae: DenoisingAutoencoder, x: Tensor, level: Tensor, noise: Noise, how: str | None) -> Corrupted:
-    """``x`` (B,C,H,W) in [0,1], or a binary version of it as ``how`` says, damaged at ``level`` (B,)."""
-    seen = x if how is None else binarise(x, how, noise)
-    drawn = dae.corruption.draw(seen, level.reshape(-1, 1, 1, 1), noise)
-    # a random pixel that the network does not see may as well be its mean, under a loss that seeks means
+def _seen(dae: DenoisingAutoencoder, x: Tensor, noise: Noise, how: str | None) -> tuple[Tensor, Tensor | None]:
+    """``x`` (B,C,H,W) in [0,1], or a binary version of it as ``how`` says, and the target if not the corruption's own.
+
+    A random pixel that the network does not see may as well be its mean, under a loss that seeks means.
+    """
     unseen = how == "dynamic" and dae.corruption.unseen and dae.card.loss in MEAN_SEEKING
-    return drawn._replace(target=x) if unseen else drawn
+    return x if how is None else binarise(x, how, noise), x if unseen else None
 
 
 class MeanLoss(nn.Module):
@@ -55,9 +54,8 @@ class MeanLoss(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
         """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> ()."""
-        drawn = draw(self.dae, x, level, noise, self.how)
-        logits = self.dae.logits(drawn.x_tilde, level)
-        return per_image(self.dae.card.loss, logits, drawn.target, drawn.weight).mean()
+        seen, target = _seen(self.dae, x, noise, self.how)
+        return self.dae.loss(seen, level, noise, target).mean()  # which a model of yours may override
 
 
 @torch.no_grad()
@@ -83,10 +81,12 @@ def validate(
         rows = slice(starts[i], starts[i] + batch)
         x = to_float(images[rows].to(dae.device), span)
         level = q.level(u[rows].to(dae.device))
-        drawn = draw(dae, x, level, StepNoise(_SEED, starts[i], dae.device), how)
-        logits = dae.logits(drawn.x_tilde, level)
-        losses[rows] = per_image(dae.card.loss, logits, drawn.target, drawn.weight).cpu().double()
-        squares[rows] = per_image("mse", logits, drawn.target, drawn.weight).cpu().double()
+        noise = StepNoise(_SEED, starts[i], dae.device)
+        seen, target = _seen(dae, x, noise, how)
+        drawn = dae.corruption.draw(seen, level.reshape(-1, 1, 1, 1), noise)
+        logits, target = dae.logits(drawn.x_tilde, level), drawn.target if target is None else target
+        losses[rows] = per_image(dae.card.loss, logits, target, drawn.weight).cpu().double()
+        squares[rows] = per_image("mse", logits, target, drawn.weight).cpu().double()
         floors[rows] = entropy(x.clamp(0, 1)).flatten(1).mean(1).cpu().double()
     losses, floors, squares = (distributed.all_reduce(part) for part in (losses, floors, squares))
     floors *= dae.card.loss == "bce" and how is None

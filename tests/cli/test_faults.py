@@ -186,7 +186,7 @@ def test_a_closed_terminal_saves_as_a_request_to_end_does(folder):
 
 def test_nohup_goes_on_after_the_terminal_is_closed(folder):
     process = subprocess.Popen(
-        [*PROGRAM, "train", "f", "--net", "dense(4)", "--batch", "2", "--steps", "300", "--out", "run"],
+        [*PROGRAM, "train", "f", "--net", "dense(4)", "--batch", "2", "--steps", "60", "--out", "run"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from torchvision.datasets import MNIST
@@ -65,15 +66,17 @@ def test_too_few_images_are_refused():
 def test_shipped_classifier_knows_its_digits(data_root):
     test = MNIST(data_root, train=False)
     with torch.inference_mode():
-        found = load_classifier()(to_float(test.data[:, None])).argmax(1)
-    assert (found == test.targets).double().mean() > 0.985
+        found = load_classifier()(to_float(test.data[::5, None])).argmax(1)
+    assert (found == test.targets[::5]).double().mean() > 0.985
 
 
-def test_evaluate_for_machines(command, data_root):
-    words = ["evaluate", "mnist", "-n", 300, "--sampler", "heun", "--steps", 4, "--data-root", data_root, "--json"]
-    found = json.loads(command(*words))
-    assert found["nfe"] == 7
-    assert 0.8 < found["floor"]["precision"] <= 1
+def test_evaluate_for_machines(command, data_root, tmp_path):
+    for name, train in (("train", True), ("test", False)):
+        np.save(tmp_path / f"{name}.npy", MNIST(data_root, train=train).data[:1500].numpy())
+    data = ["--data", tmp_path / "train.npy", "--test", tmp_path / "test.npy"]
+    found = json.loads(command("evaluate", "mnist", *data, "-n", 100, "--sampler", "heun", "--steps", 3, "--json"))
+    assert found["nfe"] == 5
+    assert 0.7 < found["floor"]["precision"] <= 1
     assert found["ratio"] == pytest.approx(found["samples"]["frechet"] / found["floor"]["frechet"])
 
 
