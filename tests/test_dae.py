@@ -23,7 +23,7 @@ def two_points():
     torch.manual_seed(0)
     images = torch.tensor([0.2, 0.8]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2).repeat(64, 1, 1, 1)
     dae = DenoisingAutoencoder("dense(64, 64, 64)", "gaussian(0.15..1)", (1, 2, 2))
-    return fit(dae, images, Recipe(steps=600, batch=128, lr=5e-3, every=600))
+    return fit(dae, images, Recipe(steps=500, batch=96, lr=5e-3, every=500))
 
 
 def exact_score(x, sigma):

@@ -88,7 +88,7 @@ def test_training_lowers_the_held_out_loss(loss, net):
     stripes[::2] = 255 - stripes[::2]
     dae = model(loss, net)
     before = validate(dae, stripes).loss
-    fit(dae, stripes, Recipe(steps=120, batch=32, every=60, lr=0.01))
+    fit(dae, stripes, Recipe(steps=120, batch=16, every=120, lr=0.01))
     assert validate(dae, stripes).loss < 0.6 * before
 
 

@@ -15,7 +15,7 @@ import dae_sampler
 from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit, sample
 
 TRAIN = [sys.executable, "-m", "dae_sampler", "train"]
-SHORT = ["x.npy", "--steps", "100", "--every", "10", "--batch", "16", "--net", "unet(8)", "--precision", "float32"]
+SHORT = ["x.npy", "--steps", "60", "--every", "10", "--batch", "16", "--net", "dense(16)", "--precision", "float32"]
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_full_disk_leaves_the_last_good_state(command, array):
 
 @pytest.mark.parametrize("out", ["a.npy", "a.png"])
 def test_full_disk_stops_sampling_with_a_sentence(tmp_path, out):
-    end = on_a_full_disk("sample", "mnist-paper", "-n", "100", "--steps", "1", "--out", out, cwd=tmp_path)
+    end = on_a_full_disk("sample", "mnist-paper", "-n", "60", "--steps", "1", "--out", out, cwd=tmp_path)
     assert end.returncode == 2
     assert re.search("^error: cannot write .*: File too large", end.stderr)
     assert not list(tmp_path.iterdir())
