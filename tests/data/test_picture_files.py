@@ -507,6 +507,28 @@ def test_all_frames_of_an_animation_are_pages(tmp_path, suffix):
         write_like(a, a.pages, tmp_path / "out.gif")
 
 
+def test_pictures_of_an_animation_may_be_equal(tmp_path):
+    frames = [Image.fromarray(noise((HEIGHT, WIDTH, 3))) for _ in range(3)]
+    path = tmp_path / "a.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=[10, 20, 30])
+    a = read_file(path)
+    write_like(a, [a.pages[1]] * 3, tmp_path / "out.png")
+    b = read_file(tmp_path / "out.png")
+    assert (len(b.pages), b.metadata.durations) == (3, [10, 20, 30])
+    a.pages[2] = a.pages[2][:5]
+    assert default_suffix(a) == ".tif"
+
+
+@pytest.mark.parametrize("form", [b' tiff:Orientation="6"', b"><tiff:Orientation>6</tiff:Orientation"])
+def test_xmp_turns_where_exif_does_not(tmp_path, form):
+    xmp = b"XML:com.adobe.xmp\0\0\0\0\0<rdf:Description" + form + b"></rdf:Description>"
+    data = noise((HEIGHT, WIDTH, 3))
+    path = tmp_path / "a.png"
+    path.write_bytes(png(data, 8, 2, [(b"iTXt", xmp)]))
+    a, _ = round_trip(path)
+    np.testing.assert_array_equal(a.pages[0], np.rot90(data, -1))
+
+
 # orientation
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
+from ...errors import InputError
 from .picture import Metadata, Page, PictureFile, Stored
 from .png import write_png
 from .tiff_out import planes_for, write_tiff
@@ -33,7 +35,7 @@ class Target(NamedTuple):
     """Bits of an unsigned sample; () is any type and any number of channels."""
     alpha: bool = False
     pages: str = "one"
-    """``"one"``, ``"animation"`` (several of 8 bits, if the source shows them in time), or ``"any"``."""
+    """``"one"``, ``"animation"`` (several of 8 bits and one size that the source shows in time), or ``"any"``."""
     binary: bool = False
     """One bit a pixel."""
     side: int = 2**31 - 1
@@ -72,13 +74,14 @@ def _write_webp(pages: list[Page], source: PictureFile, path: Path) -> None:
 
 
 def _write_avif(pages: list[Page], source: PictureFile, path: Path) -> None:
+    if "AVIF" not in Image.SAVE:
+        raise InputError("this Pillow writes no AVIF: name the file .png")
     options = _blocks(source.metadata) | _moving(pages, source.metadata)
     pages[0].image().save(path, "AVIF", quality=QUALITY, subsampling="4:4:4", **options)
 
 
 def _write_bmp(pages: list[Page], source: PictureFile, path: Path) -> None:
-    dpi = source.metadata.dpi
-    pages[0].image().save(path, "BMP", **({"dpi": dpi} if dpi else {}))
+    pages[0].image().save(path, "BMP", dpi=source.metadata.dpi or (0, 0))
 
 
 def _write_pnm(pages: list[Page], source: PictureFile, path: Path) -> None:

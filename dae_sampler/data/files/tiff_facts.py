@@ -12,6 +12,8 @@ PALETTE, MASK, INKS, YCBCR, LAB = 3, 4, 5, 6, 8
 BASE = {WHITE_IS_LEAST: 1, GREY: 1, RGB: 3, PALETTE: 1, MASK: 1, INKS: 4, YCBCR: 3, LAB: 3}
 """Samples of a pixel, without extra ones, by `photometric`: those that can be read."""
 NO_COMPRESSION, JPEG, DEFLATE = 1, 7, 8
+_BOUNDED, _MOST_SQUEEZED = frozenset({5, DEFLATE, 32773, 32946}), 1 << 15
+"""Compressions that no data can shrink further than this, LZW, deflate and PackBits, with one bit in a byte."""
 _LARGEST_TILE = 1 << 24
 _MOST_SAMPLES = 1 << 12
 
@@ -64,6 +66,8 @@ class Facts:
             raise DamagedError("parts of a page are missing")
         if any(offset + count > size for offset, count in parts):
             raise DamagedError("it is cut off")
+        if self.compression in _BOUNDED and self.bytes > _MOST_SQUEEZED * sum(count for _, count in parts):
+            raise DamagedError("its pages are shorter than they claim")
         if self.compression == NO_COMPRESSION and self.photometric != YCBCR:
             row = math.ceil(columns * self.bits * (1 if self.separate else self.samples) / 8)
             full = math.ceil(self.height / rows) * rows if columns != self.width else self.height

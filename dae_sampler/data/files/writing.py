@@ -45,7 +45,13 @@ def write_like(source: PictureFile, pages: list[np.ndarray], path: Path | str) -
     metadata, lost = _kept(source.metadata, target)
     ready = [_ready(source, i, np.asarray(page), target) for i, page in enumerate(pages)]
     with replacing(path) as temporary:
-        target.write(ready, replace(source, metadata=metadata), temporary)
+        try:
+            target.write(ready, replace(source, metadata=metadata), temporary)
+        except (ValueError, RuntimeError) as error:  # of a codec
+            if isinstance(error, InputError):
+                raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(f"cannot write {path} ({reason}): name a file of another format") from None
     return {"lost": f"{path}: {path.suffix} cannot hold {', '.join(lost)}: left out"} if lost else {}
 
 
@@ -86,8 +92,9 @@ def _check_shapes(source: PictureFile, pages: list[np.ndarray]) -> None:
 
 def _refusal(source: PictureFile, pages: list[np.ndarray], target: Target) -> str:
     """What of the pages a format cannot hold; empty if it holds all."""
-    moving = bool(source.metadata.durations) and target.pages == "animation"
-    if len(pages) > 1 and target.pages != "any" and not (moving and source.pages[0].dtype == np.uint8):
+    alike = len({page.shape[:2] for page in pages}) == 1 and source.pages[0].dtype == np.uint8
+    moving = bool(source.metadata.durations) and target.pages == "animation" and alike
+    if len(pages) > 1 and target.pages != "any" and not moving:
         return "several pages"
     for page, old, alpha in zip(pages, source.pages, source.alpha, strict=True):
         if max(page.shape[:2]) > target.side:
