@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .card import Card as Card
     from .checkpoint import load as load
     from .checkpoint import save as save
+    from .corruption.base import Corrupted as Corrupted
     from .corruption.base import Corruption as Corruption
     from .dae import DenoisingAutoencoder as DenoisingAutoencoder
     from .errors import InputError as InputError

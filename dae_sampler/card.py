@@ -19,7 +19,6 @@ FORMAT = 3
 MAX_PIXELS = 1 << 24
 MAX_CHANNELS = 16
 MAX_STEPS = 100_000
-TASKS = ("sample", "refine", "denoise", "inpaint")
 
 Pairs = tuple[tuple[float, float], ...]
 
@@ -45,15 +44,16 @@ def _is_size(value: Any) -> bool:
     return value is None or (sides and value[0] * value[1] <= MAX_PIXELS)
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _is_range(value: Any) -> bool:
-    pair = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
-    return value is None or (pair and value[0] < value[1])
+    return value is None or (_is_pair(value) and value[0] < value[1])
 
 
 def _are_pairs(value: Any) -> bool:
-    return isinstance(value, tuple) and all(
-        isinstance(pair, tuple) and len(pair) == 2 and all(map(_is_number, pair)) for pair in value
-    )
+    return isinstance(value, tuple) and all(map(_is_pair, value))
 
 
 def _are_texts(value: Any) -> bool:

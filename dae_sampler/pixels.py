@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .card import MAX_CHANNELS
 from .errors import InputError, unknown
 from .noise import Noise
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 AUGMENT = ("mirror", "shift", "turn")
 BINARISE = ("dynamic", "threshold")
-MOST_CHANNELS = 16
 ROUNDING = 1e-3
 """How far beyond its bounds a float may lie without a word: rounding carries it there."""
 
@@ -120,6 +121,11 @@ def as_images(
     return x
 
 
+def fits(found: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether images of (C,H,W) ``found`` are of ``shape``, in which 0 stands for any size."""
+    return all(wanted in (0, size) for wanted, size in zip(shape, found, strict=True))
+
+
 def check_values(low: float, high: float, what: str, beyond: float | None = None) -> None:
     """Refuse floats whose least and greatest values cannot be those of images.
 
@@ -208,14 +214,14 @@ def _check_shape(x: Tensor, what: str, shape: tuple[int, int, int] | None, permu
     found, last = tuple(x.shape), f"{permute}(0, 3, 1, 2)"
     if x.ndim != 4:
         raise InputError(f"the shape of {what} is {_by(found)}: {_cure_of_rank(found, shape, permute)}")
-    if shape and not all(wanted in (0, size) for wanted, size in zip(shape, found[1:], strict=True)):  # 0: any
+    if shape and not fits(found[1:], shape):
         turned = (found[3], found[1], found[2]) == tuple(shape)
         cure = f"give {last}, channels before height and width" if turned else "convert them first"
         raise InputError(f"the {what} are {_by(found[1:])} (CxHxW), the model takes {_by(shape)}: {cure}")
     if 0 in found[1:]:
         raise InputError(f"the shape of {what} is {_by(found)}: images have a pixel or more")
-    if found[1] > MOST_CHANNELS:
-        cure = f"give {last}" if found[3] <= MOST_CHANNELS else f"they have 1 to {MOST_CHANNELS}"
+    if found[1] > MAX_CHANNELS:
+        cure = f"give {last}" if found[3] <= MAX_CHANNELS else f"they have 1 to {MAX_CHANNELS}"
         raise InputError(f"the shape of {what} is {_by(found)}, which is {found[1]} channels (NxCxHxW): {cure}")
 
 

@@ -13,7 +13,9 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import InputError
-from . import corrupt, evaluate, generate, inpaint, likelihood, models, restore, train, verify  # noqa: F401 - they enter their commands
+
+# they enter their commands, in the order that --help has them
+from . import train, generate, restore, inpaint, corrupt, evaluate, likelihood, verify, models  # noqa: F401 # isort: skip
 from .console import go_on_unheard
 from .options import app, as_options, running
 

@@ -51,6 +51,7 @@ def evaluate(
     with distributed.joined(pick_device(compute.device)):
         console.quiet = quiet or as_json or distributed.get_rank() > 0
         dae = compute.load(model)
+        check_one_size(dae)
         plan = resolve("sample", dae, how.sampler, how.steps)
         data = data or trained_on(dae)
         space = spaces.feature_space(features, dae.shape)
@@ -64,8 +65,7 @@ def evaluate(
                 testing.plain_images(),
                 space,
                 n=n,
-                sampler=str(plan),
-                steps=plan.steps,
+                plan=plan,
                 seed=compute.seed,
                 on_step=watched.step,
             )
@@ -80,6 +80,16 @@ def evaluate(
         _say(found, plan, f"{data}, in the feature space {features}")
         if not report:
             say("to see samples beside their nearest training images: the same with --report report.png")
+
+
+def check_one_size(dae: DenoisingAutoencoder) -> None:
+    """Refuse a model of any size.
+
+    Raises:
+        InputError: saying what to train instead.
+    """
+    if not dae.shape[1]:
+        raise InputError("this model takes pictures of any size, but images are compared at one: train with `size`")
 
 
 def trained_on(dae: DenoisingAutoencoder) -> str:

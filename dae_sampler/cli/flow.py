@@ -82,9 +82,16 @@ class Shown:
             say(f"note: {path} shows the images of the first one's size only")
 
 
+def is_array(path: Path) -> bool:
+    """Whether a path is named as arrays are."""
+    from ..data.arrays import ARRAYS
+
+    return path.suffix.lower() in ARRAYS
+
+
 def destination(name: str, source: Path, out: Path | None) -> Path:
     """Where images made from ``source`` go: ``out``, or an array or folder of that name."""
-    return out or Path(name + (".npy" if source.suffix.lower() in (".npy", ".npz") else ""))
+    return out or Path(name + (".npy" if is_array(source) else ""))
 
 
 def beside_of(out: Path) -> Path:
@@ -99,7 +106,7 @@ def guard(inputs: Inputs, source: Path, writer: Writer, *beside: Path | None, ma
     folder = source.resolve() if source.is_dir() else source.resolve().parent
     if writer.is_folder and writer.out.resolve() == folder:
         raise InputError(f"{writer.out} holds the input, which results could overwrite: choose another `out`")
-    if not inputs.as_bytes and not writer.is_array and source.suffix.lower() not in (".npy", ".npz"):
+    if not inputs.as_bytes and not writer.is_array and not is_array(source):
         say("note: pictures of more than 8 bits are written with 8 bits; for all of them name an .npy file with --out")
     read = [*inputs.files, *([mask] if mask else [])]
     files.check_apart(read, [*writer.paths(inputs.names), *(path for path in beside if path)])

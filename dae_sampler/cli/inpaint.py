@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from .console import console, counted, listed, say, say_next, say_notes
 from .flow import Reading, Shown, beside_of, destination, guard
 from .generate import Watched
@@ -47,6 +48,10 @@ def inpaint(
     beside = beside_of(out) if compare else None
     dae = compute.load(model)
     plan = resolve("inpaint", dae, how.sampler, how.steps)
+    if not dae.shape[1]:
+        raise InputError(
+            "this model takes pictures of any size, which this command cannot fill: use dae_sampler.inpaint"
+        )
     keep = load_mask(mask, dae.shape)
     inputs = open_inputs(source, dae.shape, over=over, strict=strict, without=[out])
     shown, count = Shown(n), inputs.count * n
@@ -65,15 +70,5 @@ def inpaint(
     done = f"{counted(writer.done, 'image')} by {plan}, {counted(plan.steps, 'step')}"
     say(f"wrote {listed(out, beside)}: {done}")
     if n == 1:
-        say_next(
-            "dae-sampler",
-            "inpaint",
-            model,
-            source,
-            "--mask",
-            mask,
-            "-n",
-            8,
-            "--compare",
-            *own(compute.corruption, compute.net),
-        )
+        again = own(compute.corruption, compute.net)
+        say_next("dae-sampler", "inpaint", model, source, "--mask", mask, "-n", 8, "--compare", *again)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from .console import Bar, console, counted, print_json, say, say_next
-from .evaluate import real, trained_on
+from .evaluate import check_one_size, real, trained_on
 from .options import Compute, DataRoot, Json, Model, Quiet, command
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def likelihood(
     import torch
 
     dae = compute.load(model)
+    check_one_size(dae)
     if orders and not dae.corruption.extra:
         raise InputError("`orders` are orders of erased pixels: leave it out, or train with 'erasure(0..1)'")
     data = data or trained_on(dae)

@@ -11,7 +11,7 @@ import typer
 
 from ..spec import parse_number
 from .console import console, counted, listed, say, say_next, say_notes
-from .flow import Places, Reading, Shown, beside_of, destination, guard
+from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array
 from .generate import Watched
 from .options import Compute, Damage, How, Level, Model, Source, command, own
 from .whole import restore_whole
@@ -146,10 +146,11 @@ def _restore(
     out = destination(name, source, places.out)
     beside = beside_of(out) if places.compare else None
     film, shown = places.film(), Shown()
-    if not dae.shape[1] and source.suffix.lower() not in (".npy", ".npz") and out.suffix.lower() != ".npy":
-        count = restore_whole(dae, source, out, places.strict, film, shown, apply)
+    also = [path for path in (beside, places.trajectory) if path]
+    if dae.shape[1] or is_array(source) or is_array(out):
+        count = _restore_images(dae, source, out, also, plan, how, places, film, shown, apply)
     else:
-        count = _restore_images(dae, source, out, plan, how, places, film, shown, apply)
+        count = restore_whole(dae, source, out, also, places.strict, film, shown, apply)
     if beside:
         shown.save(beside)
     start = "" if plan.level is None else f" from level {plan.level:g}"
@@ -161,6 +162,7 @@ def _restore_images(
     dae: Denoiser,
     source: Path,
     out: Path,
+    also: list[Path],
     plan: Plan,
     how: How,
     places: Places,
@@ -168,19 +170,18 @@ def _restore_images(
     shown: Shown,
     apply: Callable[..., Iterator[Tensor]],
 ) -> int:
-    """Images in batches, into a folder, a grid or an array; how many were written."""
+    """Images in batches, into a folder, a grid or an array, with ``also`` beside it; how many were written."""
     from ..data.inputs import open_inputs
     from ..gallery import Writer
     from ..sampling.tasks import batch_size
 
     most = plan.level or dae.corruption.high  # an estimated level may be any of the model's
-    beside = beside_of(out) if places.compare else None
     shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
     inputs = open_inputs(
         source, shape, beyond=dae.corruption.overshoot(most), over=places.over, strict=places.strict, without=[out]
     )
     writer = Writer(out, inputs.count)
-    guard(inputs, source, writer, beside, places.trajectory)
+    guard(inputs, source, writer, *also)
     with writer, Watched(dae, plan, inputs.count, how.batch, film) as watched:
         reading = Reading(inputs, how.batch or (batch_size(shape) if shape else 1))
         for made in apply(reading.images(), on_step=watched.step):

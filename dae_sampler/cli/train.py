@@ -44,7 +44,8 @@ def train(
     from ..training.job import claimed, prepare
 
     import_own(job.corruption, job.net)
-    given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
     with distributed.joined(pick_device(job.device)):
         console.quiet = quiet or distributed.get_rank() > 0
         options = {name for name in given if hasattr(job, name)}

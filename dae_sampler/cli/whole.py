@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import files
 from ..errors import InputError
 from .console import Bar, say_notes
 
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ..data.files.picture import PictureFile
     from ..gallery import Film
     from ..pixels import Range
     from ..sampling.samplers import Denoiser, State
@@ -43,13 +45,26 @@ class Files:
     spans: dict[str, Range]
     notes: list[str]
 
-    def goal(self, source: PictureFile) -> Path:
-        """Where the result of a file goes."""
-        from ..data.files import default_suffix
+    @cached_property
+    def _stems(self) -> Counter[Path]:
+        return Counter(path.with_suffix("") for path in self.found)
 
+    def goal(self, path: Path, suffix: str) -> Path:
+        """Where the result of a file goes that is written with ``suffix``; two files never go to one place."""
         if len(self.found) == 1 and self.out.suffix:
             return self.out
-        return (self.out / source.path.relative_to(self.folder)).with_suffix(default_suffix(source))
+        name = path.relative_to(self.folder)
+        alone = self._stems[path.with_suffix("")] == 1
+        return self.out / (name.with_suffix(suffix) if alone else name.with_name(name.name + suffix))
+
+    def check_apart(self, also: Sequence[Path]) -> None:
+        """Refuse to write over a file that is read, whatever suffix a result will have.
+
+        Raises:
+            InputError: naming the file.
+        """
+        goals = (self.goal(path, suffix) for path in self.found for suffix in (path.suffix, ".png", ".tif"))
+        files.check_apart(self.found, [*goals, *also])
 
 
 def open_files(source: Path, out: Path, *, strict: bool) -> Files:
@@ -60,17 +75,29 @@ def open_files(source: Path, out: Path, *, strict: bool) -> Files:
     """
     import numpy as np
 
-    from ..data.files import read_file
     from ..data.folder import find
     from ..pixels import describe_range, find_range
 
     found, left_out = find(source, [out]) if source.is_dir() else ([source], [])
     if len(found) > 1 and out.suffix:
         raise InputError(f"{out} is one file for {len(found)} pictures: name a folder by `out`")
+    extremes = _extremes([path for path in found if not _is_jpeg(path)], strict)
+    extremes["uint8"] = (0.0, 255.0)
+    spans = {
+        name: find_range(np.dtype(name), low, high) if name in PLAIN else (low, max(high, low + 1))
+        for name, (low, high) in extremes.items()
+    }
+    said = [describe_range(np.dtype(name), span, f"{name} pixels in {source}") for name, span in spans.items()]
+    folder = source if source.is_dir() else source.parent
+    return Files(found, folder, out, spans, [*left_out, *filter(None, said)])
+
+
+def _extremes(found: Sequence[Path], strict: bool) -> dict[str, tuple[float, float]]:
+    """The least and the greatest value of each type of pixels."""
+    from ..data.files import read_file
+
     extremes: dict[str, tuple[float, float]] = {}
     for path in found:
-        if path.suffix.lower() in (".jpg", ".jpeg"):  # of 8 bits
-            continue
         try:
             pages = read_file(path).pages
         except InputError:
@@ -81,42 +108,44 @@ def open_files(source: Path, out: Path, *, strict: bool) -> Files:
             name, low, high = page.dtype.name, float(page.min()), float(page.max())
             least, most = extremes.get(name, (low, high))
             extremes[name] = min(low, least), max(high, most)
-    extremes["uint8"] = (0.0, 255.0)
-    spans = {name: find_range(np.dtype(name), *both) if name in PLAIN else both for name, both in extremes.items()}
-    said = [describe_range(np.dtype(name), span, f"{name} pixels in {source}") for name, span in spans.items()]
-    folder = source if source.is_dir() else source.parent
-    return Files(found, folder, out, spans, [*left_out, *filter(None, said)])
+    return extremes
 
 
-def restore_files(files: Files, apply: Callable[[Tensor, int], Tensor], *, strict: bool) -> int:
+def _is_jpeg(path: Path) -> bool:
+    """Whether a file's content is a JPEG, whose pixels have 8 bits and the full range."""
+    try:
+        with path.open("rb") as file:
+            return file.read(3) == b"\xff\xd8\xff"
+    except OSError:
+        return False
+
+
+def restore_files(todo: Files, apply: Callable[[Tensor, int], Tensor], *, strict: bool) -> int:
     """Restore each file and write it; what could not be read or kept is said. How many were written.
 
     ``apply`` maps a page (1,C,H,W), float32 with 0 black and 1 white, and its number, to the restored one.
     """
-    from ..data.files import read_file, write_like
-    from ..files import check_apart
+    from ..data.files import default_suffix, read_file, write_like
 
     skipped: list[str] = []
     lost: dict[str, str] = {}
     number = 0
-    with Bar("restoring", len(files.found), "pictures") as bar:
-        for path in files.found:
+    with Bar("restoring", len(todo.found), "pictures") as bar:
+        for path in todo.found:
             try:
                 source = read_file(path)
             except InputError as error:
-                if strict or len(files.found) == 1:
+                if strict or len(todo.found) == 1:
                     raise
                 skipped.append(str(error))
                 continue
-            goal = files.goal(source)
-            check_apart(files.found, [goal])
-            pages = [_restored(page, files.spans, apply, number + i) for i, page in enumerate(source.pages)]
+            pages = [_restored(page, todo.spans, apply, number + i) for i, page in enumerate(source.pages)]
             number += len(pages)
-            lost |= write_like(source, pages, goal)
+            lost |= write_like(source, pages, todo.goal(path, default_suffix(source)))
             lost |= source.notes
             bar.advance()
-    say_notes([*files.notes, *lost.values()], skipped)
-    return len(files.found) - len(skipped)
+    say_notes([*todo.notes, *lost.values()], skipped)
+    return len(todo.found) - len(skipped)
 
 
 def _restored(
@@ -135,12 +164,13 @@ def restore_whole(
     dae: Denoiser,
     source: Path,
     out: Path,
+    also: list[Path],
     strict: bool,
     film: Film | None,
     shown: Shown,
     apply: Callable[..., Iterator[Tensor]],
 ) -> int:
-    """Picture files of any size by a task, each as it was but for its pixels; how many were written."""
+    """Picture files of any size by a task, each as it was but for its pixels, with ``also`` beside them; how many."""
 
     def restored(x: Tensor, number: int) -> Tensor:
         def watch(state: State) -> None:
@@ -153,4 +183,6 @@ def restore_whole(
         shown.add(x, made)
         return made
 
-    return restore_files(open_files(source, out, strict=strict), restored, strict=strict)
+    todo = open_files(source, out, strict=strict)
+    todo.check_apart(also)
+    return restore_files(todo, restored, strict=strict)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..card import MAX_CHANNELS
 from ..errors import InputError
-from ..pixels import MOST_CHANNELS, Range, check_values, describe_range, find_range
+from ..pixels import Range, check_values, describe_range, find_range
 
 ARRAYS = (".npy", ".npz")
 _CHUNK = 256
@@ -92,12 +93,12 @@ def _channels_first(array: np.ndarray, name: str) -> np.ndarray:
         first, last = shape[1], shape[3]
         order = [(first, (1, 3)), (last, (1, 3)), (first, (4,)), (last, (4,))]
         chosen = next((i for i, (channels, usual) in enumerate(order) if channels in usual), None)
-        if chosen in (1, 3) or (chosen is None and last <= MOST_CHANNELS < first):
+        if chosen in (1, 3) or (chosen is None and last <= MAX_CHANNELS < first):
             return np.moveaxis(array, 3, 1)
-        if first <= MOST_CHANNELS:
+        if first <= MAX_CHANNELS:
             return array
     raise InputError(
-        f"{name} is {_by(shape)}: images are (N,H,W), (N,C,H,W) or (N,H,W,C), with 1 to {MOST_CHANNELS} channels"
+        f"{name} is {_by(shape)}: images are (N,H,W), (N,C,H,W) or (N,H,W,C), with 1 to {MAX_CHANNELS} channels"
     )
 
 

@@ -20,11 +20,14 @@ from ..files import locked, replacing, sweep
 from ..noise import Noise
 from ..pixels import Range
 from . import memory, pictures
-from .dataset import Batch, Dataset, unusual
+from .dataset import Batch, Dataset, every_kth, unusual
 from .decode import Wanted, digest_of
 from .depths import Depths, survey
 from .tally import Tally
 from .workers import in_order
+
+MOST_HELD_OUT = 2000
+"""Crops that are validated on."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,15 @@ class Crops:
         return unusual(self.buffer.dtype, self.span)
 
     def split(self, held_out: int) -> tuple[Tensor, Tensor]:
-        """Rows to train on and rows of ``held_out`` whole pictures, every k-th; all rows for both if it is 0."""
-        rows = torch.arange(int(self.ends[-1]))
-        if not held_out:
-            return rows, rows
-        chosen = torch.zeros(len(self), dtype=torch.bool)
-        chosen[torch.linspace(0, len(self) - 1, held_out, dtype=torch.float64).long()] = True
-        apart = chosen[torch.searchsorted(self.ends, rows, right=True)]
-        return rows[~apart], rows[apart]
+        """Rows to train on and rows of ``held_out`` whole pictures, every k-th; all rows for both if it is 0.
+
+        Of the latter at most ``MOST_HELD_OUT``, evenly spread, for large pictures have thousands each.
+        """
+        training = checking = torch.arange(int(self.ends[-1]))
+        if held_out:
+            apart = every_kth(len(self), held_out)[torch.searchsorted(self.ends, training, right=True)]
+            training, checking = training[~apart], training[apart]
+        return training, checking[every_kth(len(checking), min(len(checking), MOST_HELD_OUT))]
 
     def take(self, rows: Tensor, noise: Noise | None = None) -> Batch:
         """The crops of ``rows``, int64 (B,): (B,C,side,side)."""
@@ -90,7 +94,8 @@ class Crops:
         if noise is not None:
             start = (noise.uniform((len(rows), 2)).cpu() * (room + 1)).long().clamp(max=room)
         else:
-            place, places = rows - (self.ends[which] - self._places()[which].prod(1)), self._places()[which]
+            places = self._places()[which]
+            place = rows - (self.ends[which] - places.prod(1))
             at = torch.stack([place // places[:, 1], place % places[:, 1]], 1)
             start = (room * (at / (places - 1).clamp(min=1))).long()
         x = torch.stack([self._cut(int(i), *at) for i, at in zip(which, start.tolist(), strict=True)])
@@ -160,7 +165,7 @@ def decode_crops(
     place = cache / "cropped" / f"{folder.resolve().name}-{digest_of(folder, files, repr((wanted, side)))}"
     depths = survey(files, wanted.span)
     reader = _Reader(files, side, wanted, depths, strict, on_file)
-    if not sum(file.stat().st_size for file in files) * 12 > memory.IN_MEMORY:  # as a JPEG packs pixels
+    if sum(file.stat().st_size for file in files) * 12 <= memory.IN_MEMORY:  # as a JPEG packs pixels
         pixels: list[np.ndarray] = []
         reader.read_into(lambda some: pixels.append(some.reshape(-1)))
         buffer = np.concatenate(pixels) if pixels else np.empty(0, depths.deepest)

@@ -67,12 +67,11 @@ class Dataset:
 
     def split(self, held_out: int) -> tuple[Tensor, Tensor]:
         """Rows to train on and ``held_out`` rows to validate on, every k-th; all rows for both if it is 0."""
-        n = len(self)
+        rows = torch.arange(len(self))
         if not held_out:
-            return torch.arange(n), torch.arange(n)
-        chosen = torch.zeros(n, dtype=torch.bool)
-        chosen[torch.linspace(0, n - 1, held_out, dtype=torch.float64).long()] = True
-        return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
+            return rows, rows
+        chosen = every_kth(len(self), held_out)
+        return rows[~chosen], rows[chosen]
 
     def take(self, rows: Tensor, noise: Noise | None = None) -> Batch:
         """The images of ``rows``, int64 (B,). ``noise`` has nothing to decide here.
@@ -91,6 +90,13 @@ class Dataset:
         for row in rows.tolist():
             digest.update(images[row].cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def every_kth(n: int, count: int) -> Tensor:
+    """Bool (n,), true at ``count`` places that are evenly spread."""
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[torch.linspace(0, n - 1, count, dtype=torch.float64).long()] = True
+    return chosen
 
 
 def unusual(dtype: torch.dtype, span: Range) -> Range | None:

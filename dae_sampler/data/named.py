@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from .. import distributed
+from ..card import MAX_CHANNELS
 from ..errors import InputError, unknown
-from ..pixels import MOST_CHANNELS, Range
+from ..pixels import Range
 from . import pictures
 from .arrays import ARRAYS, from_array, load_array
 from .crops import Crops, crops_of, decode_crops
@@ -114,10 +115,8 @@ def load(
     path = Path(source)
     wanted = Wanted(_checked_size(size), channels, fit, over, span)
     pictures.check_options(fit, over)
-    if channels is not None and not 1 <= channels <= MOST_CHANNELS:
-        raise InputError(
-            f"`channels` must be 1 (grey), 3 (colour) or another number to {MOST_CHANNELS}, got {channels}"
-        )
+    if channels is not None and not 1 <= channels <= MAX_CHANNELS:
+        raise InputError(f"`channels` must be 1 (grey), 3 (colour) or another number to {MAX_CHANNELS}, got {channels}")
     if str(source) in NAMED:  # also where a folder has that name: ./mnist is the folder
         return _converted(_named(str(source), root or default_root(), train, span), wanted)
     if path.is_dir():

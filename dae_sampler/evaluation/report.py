@@ -15,7 +15,8 @@ from ..dae import DenoisingAutoencoder
 from ..errors import InputError
 from ..noise import StepNoise
 from ..pixels import as_images, binarise, to_float
-from ..sampling.functions import sample
+from ..sampling import tasks
+from ..sampling.plan import Plan, resolve
 from ..sampling.samplers import State
 from ..training.validation import validate
 from .features import Features, embed
@@ -67,8 +68,7 @@ def evaluate(
     features: Features,
     *,
     n: int = 10_000,
-    sampler: str | None = None,
-    steps: int | None = None,
+    plan: Plan | None = None,
     seed: int = 0,
     on_step: Callable[[State], None] | None = None,
 ) -> Evaluation:
@@ -80,7 +80,8 @@ def evaluate(
             model's were.
         features: the space to compare in, of :func:`feature_space`.
         n: how many to sample; at most the number of training images.
-        sampler, steps, seed, on_step: as for :func:`~dae_sampler.sampling.functions.sample`.
+        plan: how to sample; by default the model's.
+        seed, on_step: as for :func:`~dae_sampler.sampling.tasks.sample`.
 
     Raises:
         InputError: the images are not of the model's shape, or too few.
@@ -99,7 +100,7 @@ def evaluate(
 
     hook = dae.register_forward_hook(count)
     began = time.monotonic()
-    fake = sample(dae, n, sampler=sampler, steps=steps, seed=seed, on_step=on_step)
+    fake = torch.cat(list(tasks.sample(dae, n, plan or resolve("sample", dae), seed=seed, on_step=on_step)))
     seconds = time.monotonic() - began
     hook.remove()
     evaluations = distributed.all_reduce(torch.tensor(float(calls))).item() / n

@@ -100,15 +100,10 @@ def refine(
     Raises:
         InputError: an argument is out of its range or does not go with the model.
     """
-    options = {"seed": seed, "on_step": on_step, "grad": grad}
     plan = resolve("refine", dae, sampler, steps, _first(level))
     images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
-    made = [images.new_empty(0, *images.shape[1:], dtype=torch.float32).cpu()]
-    for first, some, at in _runs(plan, dae, images, level):
-        made += tasks.refine(
-            dae, some.split(batch or batch_size(images.shape[1:])), at, added=added, first=first, **options
-        )
-    return torch.cat(made)
+    options: dict[str, Any] = {"added": added, "seed": seed, "on_step": on_step, "grad": grad}
+    return _restored(dae, images, plan, level, batch, options)
 
 
 def denoise(
@@ -131,7 +126,6 @@ def denoise(
     (:mod:`.estimate`); other ranges have to be told. Arguments, result and errors are those of :func:`refine`, but for
     ``added``; images may leave [0,1] as far as noise carries them.
     """
-    options = {"seed": seed, "on_step": on_step, "grad": grad}
     if isinstance(level, str):
         if level != "auto":
             raise InputError(f"`level` is a number or 'auto', got {level!r}")
@@ -141,10 +135,7 @@ def denoise(
         images = as_images(images, shape=dae.shape)
         level = torch.tensor([estimate_level(dae, image) for image in to_float(images)] or [dae.corruption.low])
     images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
-    made = [images.new_empty(0, *images.shape[1:], dtype=torch.float32).cpu()]
-    for first, some, at in _runs(plan, dae, images, level):
-        made += tasks.denoise(dae, some.split(batch or batch_size(images.shape[1:])), at, first=first, **options)
-    return torch.cat(made)
+    return _restored(dae, images, plan, level, batch, {"added": 0, "seed": seed, "on_step": on_step, "grad": grad})
 
 
 def inpaint(
@@ -179,15 +170,23 @@ def inpaint(
     """
     plan = resolve("inpaint", dae, sampler, steps)
     images, keep = as_images(images, shape=dae.shape, beyond=0), torch.as_tensor(keep)
-    if keep.shape not in (images.shape[2:], (len(images), 1, *images.shape[2:])):
-        raise InputError(
-            f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: give one of their size"
-        )
+    tasks.check_mask(keep, images)
     size = batch or batch_size(images.shape[1:])
     masks = keep.split(size) if keep.ndim == 4 else itertools.repeat(keep)
     batches = zip(images.split(size), masks, strict=False)
     options: dict[str, Any] = {"seed": seed, "on_step": on_step, "grad": grad}
     return torch.cat([torch.empty(0, *images.shape[1:]), *tasks.inpaint(dae, batches, plan, **options)])
+
+
+def _restored(
+    dae: Denoiser, images: Tensor, plan: Plan, level: Level | None, batch: int | None, options: dict[str, Any]
+) -> Tensor:
+    """The images refined in batches, those with one level together; ``options`` are those of :func:`.tasks.refine`."""
+    size = batch or batch_size(images.shape[1:])
+    made = [torch.empty(0, *images.shape[1:])]
+    for first, some, at in _runs(plan, dae, images, level):
+        made += tasks.refine(dae, some.split(size), at, first=first, **options)
+    return torch.cat(made)
 
 
 def _runs(plan: Plan, dae: Denoiser, images: Tensor, level: Level | None) -> Iterator[tuple[int, Tensor, Plan]]:

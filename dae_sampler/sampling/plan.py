@@ -83,7 +83,7 @@ def resolve(
     if steps is None:
         steps = usual.steps if row is usual.sampler else row.steps
     if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
-        raise InputError(f"steps must be from 1 to {MAX_STEPS:,}, got {steps}")
+        raise InputError(f"`steps` must be from 1 to {MAX_STEPS:,}, got {steps}")
     if task in ("sample", "inpaint"):
         return Plan(row, options, steps)
     level = usual.level if level is None else level

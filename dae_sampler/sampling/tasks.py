@@ -143,7 +143,8 @@ def inpaint(
             known = to_float(as_images(images, shape=dae.shape)).to(dae.device)
             if how := card_of(dae).binarise:
                 known = binarise(known, how, noise)
-            held = _mask(keep, known)
+            check_mask(keep, known)
+            held = keep.bool().to(known.device).expand(len(known), 1, *keep.shape[-2:])
             denoiser: Denoiser = dae if q.extra else KnownPixels(dae, known, held)
             filled = _run(plan, denoiser, q.begin(known, held, noise), noise, on_step)
             made = torch.where(held.cpu(), known.cpu(), filled)
@@ -187,13 +188,16 @@ def check_added(dae: Denoiser, plan: Plan, added: float | None) -> float:
     return added
 
 
-def _mask(keep: Tensor, images: Tensor) -> Tensor:
-    """``keep`` as bool (B,1,H,W)."""
+def check_mask(keep: Tensor, images: Tensor) -> None:
+    """Refuse a mask that is neither one for all ``images`` (N,C,H,W), of their size, nor one for each, (N,1,H,W).
+
+    Raises:
+        InputError: naming both shapes.
+    """
     if keep.shape not in (images.shape[2:], (len(images), 1, *images.shape[2:])):
         raise InputError(
             f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: give one of their size"
         )
-    return keep.bool().to(images.device).expand(len(images), 1, *keep.shape[-2:])
 
 
 def _run(plan: Plan, dae: Denoiser, x: Tensor, noise: ImageNoise, on_step: OnStep | None) -> Tensor:

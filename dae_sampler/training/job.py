@@ -29,7 +29,6 @@ from .recipe import Job, Recipe
 from .run import Run
 
 _PLANS_OF_CROPS: dict[str, dict[str, Any]] = {
-    "denoise": {"sampler": "euler", "steps": 1},  # the posterior mean
     "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": 25 / 255},
 }
 GRID = 64
@@ -127,11 +126,11 @@ def _restarted(out: Path) -> bool:
 
 def _absolute(text: str | None) -> str | None:
     """What may be a path or a name, with paths made absolute, so that a run resumes from any folder."""
-    return _resolved(text) if text and text not in named.NAMED and Path(text).expanduser().exists() else text
+    return _resolved(text) if text and text not in named.NAMED and Path(text).exists() else text
 
 
 def _resolved(path: str | None) -> str | None:
-    return path and str(Path(path).expanduser().resolve())
+    return path and str(Path(path).resolve())
 
 
 @dataclass(frozen=True)

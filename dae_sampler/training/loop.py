@@ -30,7 +30,7 @@ from ..data.dataset import Dataset, as_dataset
 from ..device import keep_freed_memory
 from ..errors import InputError
 from ..noise import StepNoise, batch_indices
-from ..pixels import augment, to_float
+from ..pixels import augment, fits, to_float
 from .optimizer import Optimizer
 from .recipe import Recipe
 from .run import Run
@@ -119,7 +119,7 @@ def _fitting(
 ) -> tuple[Dataset | Crops, Recipe]:
     """The images as a data set, if the model takes them, and the recipe as the corruption wants it."""
     dataset = images if isinstance(images, Dataset | Crops) else as_dataset(images)
-    if not all(wanted in (0, size) for wanted, size in zip(dae.shape, dataset.shape, strict=True)):
+    if not fits(dataset.shape, dae.shape):
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
     if dae.corruption.binary and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")

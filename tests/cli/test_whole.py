@@ -54,3 +54,42 @@ def test_inputs_are_spared_and_bad_files_are_said(command, model, tmp_path):
     assert (tmp_path / "in" / "a.png").read_bytes() == before
     assert "b.png" in command("denoise", model, "in", "--level", 0.1, "--out", "out")
     assert "b.png" in command("denoise", model, "in", "--level", 0.1, "--out", "out", "--strict", code=2)
+
+
+def test_two_files_of_one_name_have_two_results(command, model, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("L", (12, 12), 30).save("in/a.jpg")
+    Image.new("L", (14, 12), 200).save("in/a.bmp")
+    command("denoise", model, "in", "--level", 0.1, "--out", "out")
+    assert {p.name: Image.open(p).size for p in (tmp_path / "out").iterdir()} == {
+        "a.jpg.png": (12, 12),
+        "a.bmp.bmp": (14, 12),
+    }
+
+
+@pytest.mark.parametrize("options", [["--compare"], ["--trajectory", "in/b.gif"]])
+def test_pictures_beside_the_results_spare_the_inputs_too(command, model, tmp_path, options):
+    (tmp_path / "in").mkdir()
+    Image.new("L", (12, 12), 30).save("in/a.png")
+    Image.new("L", (12, 12), 60).save("in/b.gif")
+    (tmp_path / "new-compare.png").hardlink_to(tmp_path / "in" / "a.png")
+    before = [(tmp_path / "in" / name).read_bytes() for name in ("a.png", "b.gif")]
+    assert "destroy" in command("denoise", model, "in", "--level", 0.1, "--out", "new", *options, code=2)
+    assert [(tmp_path / "in" / name).read_bytes() for name in ("a.png", "b.gif")] == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_content_decides_and_a_constant_page_is_a_page(command, model, tmp_path):
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite("in/a.jpg", np.full((9, 12), 3000, np.uint16))
+    tifffile.imwrite("in/b.tif", np.full((9, 12), -7, np.int32))
+    assert "2 images" in command("denoise", model, "in", "--level", 0.01, "--out", "out")
+    assert tifffile.imread("out/b.tif").dtype == np.int32
+
+
+def test_what_needs_one_size_says_so(command, model, tmp_path):
+    Image.new("L", (12, 12), 30).save("a.png")
+    assert "too weak to begin from" in command("sample", model, code=2)
+    assert "any size" in command("evaluate", model, "--data", "digits", "--test", "digits", code=2)
+    assert "any size" in command("likelihood", model, "--data", "digits", code=2)
+    assert "error" in command("inpaint", model, "a.png", "--mask", "right", code=2)

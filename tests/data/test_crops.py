@@ -77,6 +77,16 @@ def test_whole_pictures_are_held_out(folder):
     assert len(training) + len(held_out) == crops.ends[-1]
 
 
+def test_large_pictures_are_validated_on_some_of_their_crops(folder, monkeypatch):
+    monkeypatch.setattr("dae_sampler.data.crops.MOST_HELD_OUT", 5)
+    crops = load_crops(folder, 8)
+    training, held_out = crops.split(2)
+    assert len(held_out) == 5
+    of = torch.searchsorted(crops.ends, held_out, right=True)
+    assert set(of.tolist()) == {0, 3}
+    assert not set(of.tolist()) & set(torch.searchsorted(crops.ends, training, right=True).tolist())
+
+
 def test_small_pictures_are_refused_or_padded_by_reflection(folder):
     with pytest.raises(InputError, match=r"16x16, smaller than the crop of 20: choose `fit` pad"):
         load_crops(folder, 20)

@@ -93,7 +93,7 @@ def test_evaluate_shows_a_model_that_copies(monkeypatch):
     dae = DenoisingAutoencoder("dense(8)", "gaussian(0.02..20)", (1, 8, 8))
     features = lambda images: images.flatten(1)  # noqa: E731
     for copies, fake in ((1.0, to_float(train[:100])), (0.0, torch.rand(100, 1, 8, 8, generator=g))):
-        monkeypatch.setattr("dae_sampler.evaluation.report.sample", lambda *a, fake=fake, **k: fake)
+        monkeypatch.setattr("dae_sampler.evaluation.report.tasks.sample", lambda *a, fake=fake, **k: [fake])
         found = evaluate(dae, train, test, features, n=100)
         assert found.copies == pytest.approx(copies, abs=0.05)
         assert len(found.excess) == 8

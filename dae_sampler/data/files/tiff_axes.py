@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_CHANNELS = 16
+MAX_CHANNELS = 16
 """Pages said to be channels are taken for pages beyond this number."""
 
 
@@ -33,7 +33,7 @@ class Axes(NamedTuple):
             return number.reshape(-1, 1).tolist()
         where = self.letters.index("C")
         channels = self.sizes[where]
-        if channels > MOST_CHANNELS:
+        if channels > MAX_CHANNELS:
             return number.reshape(-1, 1).tolist()
         groups = np.moveaxis(number, where, -1).reshape(-1, channels)
         return sorted(groups.tolist())
