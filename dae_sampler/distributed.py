@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import chain
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -105,3 +107,12 @@ def all_gather(part: Tensor, n: int) -> Tensor:
     whole, mine = torch.zeros(n, *part.shape[1:], dtype=part.dtype), share(n)
     whole[mine.start : mine.stop] = part
     return all_reduce(whole)
+
+
+def gather(values: list[Any]) -> list[Any]:
+    """The lists of all processes, one after the other."""
+    if get_world_size() == 1:
+        return values
+    found: list[list[Any]] = [[]] * get_world_size()
+    dist.all_gather_object(found, values)
+    return list(chain.from_iterable(found))

@@ -19,24 +19,33 @@ TILE = 512
 """Side of a tile's middle, in pixels."""
 
 
-def tiled(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int) -> Tensor:
+OnTile = Callable[[int], None]
+"""Called after each tile with the number of all tiles of the picture."""
+
+
+def tiled(
+    function: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int, on_tile: OnTile | None = None
+) -> Tensor:
     """``function`` of ``x`` (B,C,H,W), by tiles of ``tile`` pixels square with ``halo`` pixels around them.
 
     Args:
         function: (B,C,h,w) -> (B,C',h,w).
         x: images of any size.
         tile, halo: multiples of the function's stride; memory beyond the images grows with them alone.
+        on_tile: told of each tile.
     """
     height, width = x.shape[2:]
     out: Tensor | None = None
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            above, before = max(0, top - halo), max(0, left - halo)
-            made = function(x[:, :, above : top + tile + halo, before : left + tile + halo])
-            if out is None:
-                out = made.new_empty(len(x), made.shape[1], height, width)
-            middle = made[:, :, top - above :, left - before :][:, :, :tile, :tile]
-            out[:, :, top : top + tile, left : left + tile] = middle
+    places = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
+    for top, left in places:
+        above, before = max(0, top - halo), max(0, left - halo)
+        made = function(x[:, :, above : top + tile + halo, before : left + tile + halo])
+        if out is None:
+            out = made.new_empty(len(x), made.shape[1], height, width)
+        middle = made[:, :, top - above :, left - before :][:, :, :tile, :tile]
+        out[:, :, top : top + tile, left : left + tile] = middle
+        if on_tile:
+            on_tile(len(places))
     return x if out is None else out
 
 
@@ -47,17 +56,20 @@ class Tiled:
         dae: a model of any size.
         tile: side of a tile's middle in pixels, rounded up to the model's stride.
         halo: pixels around it; by default the model's receptive radius, which gives what the whole image gives.
+        on_tile: told of each tile.
     """
 
-    def __init__(self, dae: DenoisingAutoencoder, tile: int = TILE, halo: int | None = None) -> None:
-        self.dae, self.card = dae, dae.card
+    def __init__(
+        self, dae: DenoisingAutoencoder, tile: int = TILE, halo: int | None = None, on_tile: OnTile | None = None
+    ) -> None:
+        self.dae, self.card, self.on_tile = dae, dae.card, on_tile
         self.corruption, self.shape, self.device = dae.corruption, dae.shape, dae.device
         self.tile, self.halo = (_up(v, dae.card.stride) for v in (tile, dae.card.radius if halo is None else halo))
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         if max(x.shape[2:]) <= self.tile + 2 * self.halo:
             return self.dae(x, level)
-        return tiled(lambda some: self.dae(some, level), x, self.tile, self.halo)
+        return tiled(lambda some: self.dae(some, level), x, self.tile, self.halo, self.on_tile)
 
 
 class ByChannel:
@@ -76,12 +88,34 @@ class ByChannel:
         return self.dae(x.flatten(0, 1)[:, None], level).view_as(x)
 
 
-def for_pictures(dae: DenoisingAutoencoder) -> Denoiser:
+class GreyOrColour:
+    """Two models of any size for pictures of all kinds, the same corruption on both; itself a denoiser.
+
+    Pictures of three channels go through ``colour``; all others through ``grey``, channel by channel.
+    """
+
+    def __init__(self, grey: Denoiser, colour: Denoiser) -> None:
+        self.grey, self.colour, self.card = ByChannel(grey), colour, card_of(colour)
+        self.corruption, self.device = colour.corruption, colour.device
+        self.shape = self.grey.shape
+
+    def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C,H,W)."""
+        return (self.colour if x.shape[1] == 3 else self.grey)(x, level)
+
+
+def for_pictures(
+    dae: DenoisingAutoencoder, grey: DenoisingAutoencoder | None = None, on_tile: OnTile | None = None
+) -> Denoiser:
     """The denoiser for pictures as they come: a model of any size computes large ones in tiles, and one of grey
-    pictures takes the channels of others one by one. A model of one size is left as it is."""
+    pictures takes the channels of others one by one. A model of one size is left as it is. With a model ``grey``
+    beside it, ``dae`` is for those in colour."""
     if dae.card.size:
         return dae
-    return ByChannel(Tiled(dae)) if dae.shape[0] == 1 else Tiled(dae)
+    whole = Tiled(dae, on_tile=on_tile)
+    if grey:
+        return GreyOrColour(Tiled(grey, on_tile=on_tile), whole)
+    return ByChannel(whole) if dae.shape[0] == 1 else whole
 
 
 def _up(value: int, stride: int) -> int:

@@ -5,7 +5,7 @@ import torch
 
 import dae_sampler
 from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit, load, save
-from dae_sampler.tiles import Tiled, tiled
+from dae_sampler.tiles import GreyOrColour, Tiled, for_pictures, tiled
 
 ANY = (1, None, None)
 NETS = ["unet(8)", "unet(8, 8)", "unet(8, 8, blocks=2, patch=1)"]
@@ -97,3 +97,13 @@ def test_a_model_of_any_size_is_saved_and_trained_on_images_of_one(tmp_path):
     assert (again.card.size, again.card.stride, again.card.radius) == (None, 2, 13)
     x = torch.rand(1, 1, 9, 17)
     assert torch.equal(again(x, 0.1), dae(x, 0.1))
+
+
+def test_grey_pictures_go_through_the_grey_model_and_colour_through_the_other():
+    grey, colour = random(), random(shape=(3, None, None))
+    both = for_pictures(colour, grey)
+    assert isinstance(both, GreyOrColour)
+    x = torch.rand(2, 3, 20, 28)
+    assert torch.equal(both(x, 0.1), colour(x, 0.1))
+    assert torch.equal(both(x[:, :1], 0.1), grey(x[:, :1], 0.1))
+    torch.testing.assert_close(both(x[:, :2], 0.1)[:, 1:], grey(x[:, 1:2], 0.1))

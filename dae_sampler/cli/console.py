@@ -36,7 +36,8 @@ class Bar:
 
     def __init__(self, what: str, total: int, unit: str = "steps", per_step: float = 1, done: int = 0) -> None:
         self.what, self.total, self.unit, self.per_step = what, total, unit, per_step
-        self.first = self.done = done
+        self.first: float = done
+        self.done: float = done
         self.began = self.printed = time.monotonic()
         self.rich = RichProgress(
             TextColumn("{task.description}"),
@@ -59,17 +60,17 @@ class Bar:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.rich.stop()
 
-    def advance(self, count: int = 1) -> None:
+    def advance(self, count: float = 1) -> None:
         """So many steps more are done."""
         self.done += count
-        rate = f"{self.rate():.0f} {self.unit}/s"
+        rate = f"{self.rate():.{0 if self.rate() >= 1 else 2}f} {self.unit}/s"
         self.rich.update(self.task, total=self.total, completed=self.done, note=rate)
         now = time.monotonic()
         if self.rich.disable and now - self.printed > SECONDS_BETWEEN_LINES:
             self.printed = now
-            say(f"{self.what} {self.done}/{self.total}, {rate}, {duration(self.left())} left")
+            say(f"{self.what} {int(self.done)}/{self.total}, {rate}, {duration(self.left())} left")
 
-    def reach(self, done: int, total: int) -> None:
+    def reach(self, done: float, total: int) -> None:
         """So many steps of so many are done."""
         self.total = total
         self.advance(done - self.done)

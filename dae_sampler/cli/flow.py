@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,16 +40,20 @@ class Places:
 
 
 class Reading:
-    """Images on their way to a task: those that have been handed over wait for what is made of them."""
+    """Images on their way to a task: those that have been handed over wait for what is made of them.
 
-    def __init__(self, inputs: Inputs, size: int) -> None:
-        self.inputs, self.size = inputs, size
+    ``on_name`` is told the name of a batch's first image before the batch is handed over.
+    """
+
+    def __init__(self, inputs: Inputs, size: int, on_name: Callable[[str], None] = lambda name: None) -> None:
+        self.inputs, self.size, self.on_name = inputs, size, on_name
         self.waiting: deque[tuple[Tensor, list[str]]] = deque()
 
     def images(self) -> Iterator[Tensor]:
         """The batches as the task reads them."""
         for x, names in self.inputs.batches(self.size):
             self.waiting.append((x, names))
+            self.on_name(names[0])
             yield x
 
 

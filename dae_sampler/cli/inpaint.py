@@ -11,7 +11,7 @@ from ..errors import InputError
 from .console import console, counted, listed, say, say_next, say_notes
 from .flow import Reading, Shown, beside_of, destination, guard
 from .generate import Watched
-from .options import Compute, How, Model, Out, Over, Quiet, Source, Strict, command, own
+from .options import Compute, How, Model, Out, Over, Quiet, Resize, Source, Strict, command, own
 
 
 @command(
@@ -31,6 +31,7 @@ def inpaint(
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write OUT-compare.png: a row an image, the damaged one first.")
     ] = False,
+    resize: Resize = False,
     over: Over = "black",
     strict: Strict = False,
     quiet: Quiet = False,
@@ -53,7 +54,8 @@ def inpaint(
             "this model takes pictures of any size, which this command cannot fill: use dae_sampler.inpaint"
         )
     keep = load_mask(mask, dae.shape)
-    inputs = open_inputs(source, dae.shape, over=over, strict=strict, without=[out])
+    fit = "crop" if resize else None
+    inputs = open_inputs(source, dae.shape, fit=fit, over=over, strict=strict, without=[out])
     shown, count = Shown(n), inputs.count * n
     writer = Writer(out, count)
     guard(inputs, source, writer, beside, mask=Path(mask))

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from .. import hub
+from .console import say
+
 if TYPE_CHECKING:
     from ..dae import DenoisingAutoencoder
 
@@ -43,6 +46,10 @@ Out = Annotated[
 ]
 Trajectory = Annotated[Path | None, typer.Option(help="Write the way there as an animation: .gif or .webp.")]
 Every = Annotated[int, typer.Option(min=1, help="Keep every k-th step of the trajectory.")]
+Resize = Annotated[
+    bool, typer.Option("--resize", help="Bring pictures to the one size that a model has; they come out in that size.")
+]
+Large = Annotated[bool, typer.Option("--large", help="Allow pictures of more pixels than Pillow's limit, 89 million.")]
 Over = Annotated[str, typer.Option(help="Lay transparent pictures over black or white.")]
 
 
@@ -80,6 +87,12 @@ class Compute:
 
     def load(self, model: str) -> DenoisingAutoencoder:
         """The model, after the import of what the user named."""
+        if pair := hub.pair_of(model):
+            say(f"{model} is {pair[1]} here")
+        return self.load_quietly(model)
+
+    def load_quietly(self, model: str) -> DenoisingAutoencoder:
+        """The same, of a name that a picture decides about."""
         from .. import checkpoint
 
         import_own(self.corruption, self.net)

@@ -122,8 +122,8 @@ class Reading:
         height, width, channels = pixels.shape
         shape = self.shape or (channels, height, width)
         if shape[1:] != (height, width) and self.fit is None:
-            wanted = f"{shape[2]}x{shape[1]}"
-            raise InputError(f"{name} is {width}x{height}, the model takes {wanted}: name a way to `fit` it")
+            there, wanted = f"{width}x{height}", f"{shape[2]}x{shape[1]}"
+            raise InputError(f"{name} is {there}, the model takes {wanted}: set `resize` to bring it to that size")
         return pictures.bring_to(pixels, shape, self.fit or "crop").copy()
 
 
@@ -196,12 +196,12 @@ class _Pictures(Inputs):
         try:
             pixels, remarks = pictures.read(file, reading.over)
             self.depths.check(pixels, str(file), reading.beyond)
+            image = torch.from_numpy(reading.bring(pixels, str(file)))
         except InputError as error:
             return error
         if pixels.dtype == np.uint8 and reading.span is None and (pixels.min(), pixels.max()) == (0, 1):
             remarks["dark"] = f"{file} holds only 0 and 1, which is black: give the `span` 0..1 to have 1 as white"
         changes = pictures.change_of(pixels, reading.shape, reading.fit) if reading.shape and reading.fit else []
-        image = torch.from_numpy(reading.bring(pixels, str(file)))
         ready = image if self.as_bytes else to_float(image, self.depths.spans[pixels.dtype.name])
         return _Read(ready, pixels.shape[2] == 3, changes, remarks)
 

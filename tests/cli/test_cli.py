@@ -126,7 +126,10 @@ def test_samples_go_where_the_name_says(command, model, tmp_path):
 @pytest.mark.parametrize("method", ["refine", "denoise"])
 def test_mixed_folder_keeps_its_names(command, model, pictures, tmp_path, method):
     out = tmp_path / "out"
-    text = command(method, model, pictures, "--out", out, "--compare", "--steps", 2, "--level", 0.4)
+    options = ["--out", out, "--compare", "--steps", 2, "--level", 0.4]
+    assert "colour.jpg is 20x10" in command(method, model, pictures, *options)
+    assert not (out / "colour.png").exists()
+    text = command(method, model, pictures, *options, "--resize")
     assert "made grey" in text
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*.png")) == ["colour.png", "deep/clear.png", "grey.png"]
     assert (tmp_path / "out-compare.png").is_file()
@@ -162,7 +165,8 @@ def test_quiet_prints_nothing(command, model, tmp_path):
 
 def test_inpaint_keeps_what_is_known(command, model, pictures, tmp_path):
     text = command(
-        "inpaint", model, pictures, "--mask", "right", "-n", 3, "--steps", 2, "--out", tmp_path / "f", "--compare"
+        *["inpaint", model, pictures, "--mask", "right", "-n", 3, "--steps", 2, "--out", tmp_path / "f"],
+        *["--compare", "--resize"],
     )
     assert "inpaint" in text
     assert len(list((tmp_path / "f").rglob("*.png"))) == 3 * 3
@@ -207,7 +211,7 @@ def test_own_corruption_trains_and_refines_when_it_is_named_again(command, monke
     assert text.strip().endswith("--corruption 'fading:Fade(0.1..0.9)'")
     forget("fading:Fade")
     assert "--corruption" in command("refine", "m", pictures, code=2)
-    command("refine", "m", pictures, *own, "--steps", 2, "--out", "out")
+    command("refine", "m", pictures, *own, "--steps", 2, "--out", "out", "--resize")
     assert len(list((tmp_path / "out").iterdir())) == len(list(pictures.iterdir()))
     forget("fading:Fade")
 

@@ -93,3 +93,40 @@ def test_what_needs_one_size_says_so(command, model, tmp_path):
     assert "any size" in command("evaluate", model, "--data", "digits", "--test", "digits", code=2)
     assert "any size" in command("likelihood", model, "--data", "digits", code=2)
     assert "error" in command("inpaint", model, "a.png", "--mask", "right", code=2)
+
+
+@pytest.fixture
+def noisy(tmp_path, model):
+    """Two pictures with noise, and clean ones named alike."""
+    generator = np.random.default_rng(0)
+    for i, shape in enumerate([(24, 30), (31, 20, 3)]):
+        clean = generator.integers(60, 200, size=shape, dtype=np.uint8)
+        for folder, strength in (("clean", 0), ("noisy", 20)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray((clean + strength * generator.standard_normal(shape)).clip(0, 255).astype(np.uint8)).save(
+                tmp_path / folder / f"{i}.{'png' if folder == 'clean' else 'tif'}"
+            )
+    return model
+
+
+def test_results_are_compared_with_the_truth(command, noisy, tmp_path):
+    text = command("denoise", noisy, "noisy", "--level", "20/255", "--truth", "clean", "--out", "out")
+    for name in ("0.tif", "1.tif", "mean of 2"):
+        assert f"{name}: PSNR 22." in text
+    (tmp_path / "clean" / "1.png").unlink()
+    text = command("denoise", noisy, "noisy", "--level", "20/255", "--truth", "clean", "--out", "new", code=2)
+    assert "no clean version of 1.tif" in text
+    assert not (tmp_path / "new").exists()
+
+
+def test_each_picture_has_its_level_from_a_table_and_a_model_of_noise_takes_that_of_a_sensor(command, noisy, tmp_path):
+    (tmp_path / "levels.csv").write_text("file,level\n0.tif,1/255\n1.tif,40/255\n")
+    command("denoise", noisy, "noisy", "--level", "levels.csv", "--out", "table")
+    for name, level in (("0.tif", "1/255"), ("1.tif", "40/255")):
+        command("denoise", noisy, f"noisy/{name}", "--level", level, "--out", f"one-{name}")
+        assert (tifffile.imread(f"one-{name}") == tifffile.imread(f"table/{name}")).all()
+    command("denoise", noisy, "noisy", "--noise", "poisson-gaussian(1, 5)", "--out", "sensor")
+    assert tifffile.imread("sensor/0.tif").dtype == np.uint8
+    assert "give one" in command("denoise", noisy, "noisy", "--noise", "0.1", "--level", "0.1", code=2)
+    (tmp_path / "levels.csv").write_text("file,level\n0.tif,1/255\n")
+    assert "no line for 1.tif" in command("denoise", noisy, "noisy/1.tif", "--level", "levels.csv", code=2)

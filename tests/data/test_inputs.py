@@ -103,7 +103,7 @@ def test_only_a_few_pictures_are_read_ahead(tmp_path, monkeypatch):
 
 def test_pictures_of_another_size_can_be_refused_with_both_sizes(tmp_path):
     gradient(size=(16, 9)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png is 16x9, the model takes 8x8: name a way to `fit` it"):
+    with pytest.raises(InputError, match=r"a\.png is 16x9, the model takes 8x8: set `resize`"):
         read(tmp_path, SHAPE, fit=None)
     for fit in ("crop", "pad", "squash"):
         assert read(tmp_path, SHAPE, fit=fit)[1].shape == (1, *SHAPE)

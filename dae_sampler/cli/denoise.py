@@ -1,0 +1,180 @@
+"""The command denoise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from ..spec import parse_number
+from .compared import Compared
+from .console import say, say_next
+from .flow import Places
+from .loading import joined, load_for_pictures, say_kinds
+from .options import Compute, Damage, How, Large, Model, Resize, Source, command, own
+from .restoring import Job, Now
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..data.table import Table
+    from ..sampling.anscombe import PoissonGaussian
+    from ..sampling.plan import Plan
+    from ..sampling.samplers import Denoiser
+
+
+CUT_OFF = 0.1
+"""Share of pixels at the ends of the range above which an estimated level is likely too low."""
+
+
+@command(
+    "dae-sampler denoise mnist scans/ --level 0.5 --compare",
+    "dae-sampler denoise photo holiday.jpg",
+    "dae-sampler denoise photo noisy/ --level levels.csv --truth clean/",
+    "dae-sampler denoise photo cells.tif --noise 'poisson-gaussian(2.1, 8)'",
+)
+def denoise(
+    model: Model,
+    source: Source,
+    how: How,
+    places: Places,
+    compute: Compute,
+    level: Damage = None,
+    strength: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
+    ] = 1.0,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="What noise the pictures carry: sigma, as --level, or poisson-gaussian(gain, read) of a sensor, both "
+            "in the values of the files."
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Clean versions, named alike: tell how near the results are (PSNR, SSIM).")
+    ] = None,
+    resize: Resize = False,
+    large: Large = False,
+) -> None:
+    """Restore images that are already damaged, adding nothing.
+
+    Without --level, a model of Gaussian noise estimates it for each image. --steps 1 gives the posterior mean, which
+    has the least squared error.
+    """
+    from ..sampling.plan import resolve
+
+    with joined(compute, places.quiet):
+        dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
+        known = _Known.read(level, noise, strength)
+        plan = resolve("denoise", dae, how.sampler, how.steps, known.level)
+        if known.each or plan.level is None:
+            how = replace(how, batch=1)  # each image has a level of its own
+            plan = replace(plan, level=None)
+        task = _Task(dae, plan, known, compute.seed)
+        compared = Compared(truth) if truth else None
+        job = Job("denoised", dae, plan, task.apply, source, places, how.batch, resize, large, compared)
+        job.run()
+        task.say()
+        if pair:
+            say_kinds(job.kinds, *pair)
+        if compared:
+            compared.say()
+    if not places.compare:
+        asked = [] if level is None else ["--level", level]
+        asked += [] if noise is None else ["--noise", noise]
+        again = own(compute.corruption, compute.net)
+        say_next("dae-sampler", "denoise", model, source, *asked, "--compare", *again)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the noise.
+
+    Attributes:
+        level: one for all; None to look it up or to estimate it.
+        table: one for each file.
+        sensor: noise that is stronger where a picture is bright.
+        strength: that an estimated level is multiplied by.
+    """
+
+    level: float | None
+    table: Table | None
+    sensor: PoissonGaussian | None
+    strength: float
+
+    @classmethod
+    def read(cls, level: str | None, noise: str | None, strength: float) -> _Known:
+        """What the options say."""
+        from ..data.table import Table
+        from ..sampling import anscombe
+
+        if noise is not None and level is not None:
+            raise InputError("`noise` and `level` both say how strong the noise is: give one")
+        sensor = None if noise is None else anscombe.parse(noise)
+        text = level if noise is None else None if sensor else noise
+        if text is not None and text.lower().endswith(".csv"):
+            return cls(None, Table(Path(text), "level"), None, strength)
+        number = None if text in (None, "auto") else parse_number(text, "noise" if noise else "level")
+        return cls(number, None, sensor, strength)
+
+    @property
+    def each(self) -> bool:
+        """Whether a picture has to be asked for its level."""
+        return self.table is not None or self.sensor is not None
+
+
+@dataclass
+class _Task:
+    """The task denoise, with the levels that it found."""
+
+    dae: Denoiser
+    plan: Plan
+    known: _Known
+    seed: int
+    levels: list[float] = field(default_factory=list)
+    cut_off: list[float] = field(default_factory=list)
+
+    def apply(self, batches: Iterator[Tensor], now: Now, **options: Any) -> Iterator[Tensor]:
+        """Batches restored, each image at its level."""
+        from ..pixels import to_float
+        from ..sampling import tasks
+
+        known, sensor, white = self.known, self.known.sensor, now.white
+        if sensor:
+            batches = (sensor.to_unit(to_float(x) * white, white) for x in batches)
+        level_of = None if self.plan.level is not None else lambda image: self._level(image, now)
+        made = tasks.denoise(self.dae, batches, self.plan, level_of=level_of, seed=self.seed, **options)
+        return (sensor.to_counts(x, white) / white for x in made) if known.sensor and sensor else made
+
+    def _level(self, image: Tensor, now: Now) -> float:
+        from ..sampling.estimate import estimate_level
+        from ..sampling.plan import start_level
+
+        known, q = self.known, self.dae.corruption
+        if known.sensor:
+            return start_level(self.dae, max(known.sensor.level(now.white), q.low))
+        if known.table:
+            return start_level(self.dae, parse_number(known.table[now.name], "level"))
+        self.cut_off.append(((image <= 0) | (image >= 1)).float().mean().item())
+        self.levels.append(min(max(known.strength * estimate_level(self.dae, image), q.low), q.high))
+        return self.levels[-1]
+
+    def say(self) -> None:
+        """The levels that were estimated."""
+        from .. import distributed
+
+        levels, cut_off = map(distributed.gather, (self.levels, self.cut_off))
+        if not levels:
+            return
+        middle = f"{sorted(levels)[len(levels) // 2]:.3g}"
+        spread = "" if len(levels) == 1 else f" (median), from {min(levels):.3g} to {max(levels):.3g}"
+        say(f"estimated level: {middle}{spread}")
+        if (share := sum(cut_off) / len(cut_off)) > CUT_OFF:
+            say(
+                f"note: {share:.0%} of the pixels are black or white, where noise is cut off: the true level may be "
+                "higher; give it by --level if you know it"
+            )

@@ -1,0 +1,97 @@
+"""Clean versions of pictures, to compare restored ones with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..pixels import to_float
+from .arrays import ARRAYS, Stack, from_array, load_array
+from .files import read_file
+from .whole import PictureFiles, open_files
+
+_NAMED = 3
+"""Pictures without a clean version that an error names."""
+
+
+class Truth:
+    """The clean versions in a folder, found by their path without extension; in one picture; or in an array, by index.
+
+    Args:
+        source: where they are.
+
+    Raises:
+        InputError: there are none.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.stack: Stack | None = None
+        self.files: PictureFiles | None = None
+        if source.suffix.lower() in ARRAYS and source.is_file():
+            self.stack = from_array(load_array(source), str(source))
+        elif source.exists():
+            self.files = open_files(source, source.with_suffix(""))
+            self.by_name = {_bare(path.relative_to(self.files.folder)): path for path in self.files.found}
+        else:
+            raise InputError(f"no clean pictures at {source}: give a picture, a folder or an array")
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse pictures that have no clean version.
+
+        Raises:
+            InputError: naming some of them.
+        """
+        missing = [name for name in names if not self._has(name)]
+        if missing:
+            some = ", ".join(missing[:_NAMED]) + ", ..." * (len(missing) > _NAMED)
+            raise InputError(f"{self.source} has no clean version of {some}: give one of each picture, named like it")
+
+    def _has(self, name: str) -> bool:
+        if self.stack:
+            return name.isdecimal() and int(name) < len(self.stack.pixels)
+        return self._alone() or _bare(Path(name)) in self.by_name
+
+    def _alone(self) -> bool:
+        """Whether it is one picture, which goes with whatever is restored."""
+        return self.source.is_file()
+
+    def of(self, name: str, page: int, shape: torch.Size) -> Tensor:
+        """The clean version of a picture's page, (1,C,H,W) float32 in units of its range.
+
+        Args:
+            name: path in the folder, with or without extension, or the index in an array.
+            page: its number in the file.
+            shape: (1,C,H,W) of the restored one; a grey clean one goes with colour too.
+
+        Raises:
+            InputError: it has another size.
+        """
+        if self.stack:
+            clean = to_float(torch.from_numpy(np.ascontiguousarray(self.stack.pixels[int(name)])), self.stack.span)
+        else:
+            clean = self._page(name, page)
+        if clean.shape[1:] != shape[2:] or clean.shape[0] not in (1, shape[1]):
+            there, here = ("x".join(map(str, size)) for size in (clean.shape, shape[1:]))
+            raise InputError(
+                f"the clean version of {name} is {there} (CxHxW), the picture {here}: give one of its size"
+            )
+        return clean[None].expand(shape)
+
+    def _page(self, name: str, page: int) -> Tensor:
+        assert self.files
+        path = self.files.found[0] if self._alone() else self.by_name[_bare(Path(name))]
+        pages = read_file(path).pages
+        if page >= len(pages):
+            raise InputError(f"{path} has {len(pages)} pages, the picture has more: give one that has as many")
+        low, high = self.files.spans[pages[page].dtype.name]
+        return torch.from_numpy(((np.moveaxis(pages[page], 2, 0) - low) / (high - low)).astype(np.float32))
+
+
+def _bare(path: Path) -> str:
+    return path.with_suffix("").as_posix()

@@ -1,0 +1,200 @@
+"""Picture files, read, restored and written one by one: each comes out as it went in, but for its pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import distributed, files
+from ..errors import InputError
+from ..pixels import Range, describe_range, find_range
+from .files import default_suffix, read_file, write_like
+from .files.png_chunks import SIGNATURE
+from .folder import find
+from .workers import in_order
+
+PLAIN = ("uint8", "uint16", "float16", "float32", "float64")
+"""Types of pixels that have a usual range; others go from their least value to their greatest."""
+_EXACT = ("uint8", "uint16", "float16", "float32")
+"""Types whose values float32 holds."""
+_PAGES = 1 << 20
+"""More than a file has, so that pages of all files can be numbered by their files' numbers."""
+
+Apply = Callable[["Page"], Tensor]
+
+
+class Page(NamedTuple):
+    """One page on its way to a model."""
+
+    x: Tensor
+    """(1,C,H,W), float32, 0 black and 1 white, not clipped."""
+    number: int
+    """It has this number among all pages, whoever computes them."""
+    name: str
+    """Its file: the path in the folder."""
+    index: int
+    """Its number in the file."""
+    count: int
+    """Pages of the file."""
+    span: Range
+    """The values of the file that are black and white."""
+
+
+class Done(NamedTuple):
+    """What became of a file."""
+
+    path: Path
+    out: Path | None
+    """Where its restored version is; None if it could not be read."""
+    skipped: str = ""
+    """Why it could not be read."""
+    notes: tuple[str, ...] = ()
+    """What people should know of it; the same sentence for the same kind of thing."""
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """The picture files to restore, and where each result goes.
+
+    Attributes:
+        found: the files.
+        folder: that they lie in.
+        out: a folder, or, for one file, a picture's name.
+        spans: the values that are black and white, for each type of pixels, found over all files.
+        notes: what was left out, and ranges that are not the full ones.
+        strict: whether to stop at a file that cannot be read.
+        large: whether pages of more pixels than Pillow's limit are allowed.
+    """
+
+    found: list[Path]
+    folder: Path
+    out: Path
+    spans: dict[str, Range]
+    notes: list[str]
+    strict: bool = False
+    large: bool = False
+
+    @cached_property
+    def _stems(self) -> Counter[Path]:
+        return Counter(path.with_suffix("") for path in self.found)
+
+    def name_of(self, path: Path) -> str:
+        """A file's path in the folder."""
+        return path.relative_to(self.folder).as_posix()
+
+    def goal(self, path: Path, suffix: str) -> Path:
+        """Where the result of a file goes that is written with ``suffix``; two files never go to one place."""
+        if len(self.found) == 1 and self.out.suffix:
+            return self.out
+        name = Path(self.name_of(path))
+        alone = self._stems[path.with_suffix("")] == 1
+        return self.out / (name.with_suffix(suffix) if alone else name.with_name(name.name + suffix))
+
+    def check_apart(self, also: Sequence[Path]) -> None:
+        """Refuse to write over a file that is read, whatever suffix a result will have.
+
+        Raises:
+            InputError: naming the file.
+        """
+        goals = (self.goal(path, suffix) for path in self.found for suffix in (path.suffix, ".png", ".tif"))
+        files.check_apart(self.found, [*goals, *also])
+
+    def restore(self, apply: Apply) -> Iterator[Done]:
+        """Restore each file by ``apply``, which maps a :class:`Page` to (1,C,H,W), and write it.
+
+        Under torchrun each process has its share of the files; a file is the same whoever computes it.
+
+        Raises:
+            InputError: a file cannot be read and is the only one, or ``strict`` is set; or one cannot be written.
+        """
+        for number in range(distributed.get_rank(), len(self.found), distributed.get_world_size()):
+            path = self.found[number]
+            try:
+                source = read_file(path, large=self.large)
+            except InputError as error:
+                if self.strict or len(self.found) == 1:
+                    raise
+                yield Done(path, None, skipped=str(error))
+                continue
+            out = self.goal(path, default_suffix(source))
+            name, count = self.name_of(path), len(source.pages)
+            pages: list[np.ndarray] = []
+            for index, pixels in enumerate(source.pages):
+                span = self.spans[pixels.dtype.name]
+                page = Page(_to_unit(pixels, span), number * _PAGES + index, name, index, count, span)
+                pages.append(_to_values(apply(page), span, pixels.dtype))
+            lost = write_like(source, pages, out)
+            yield Done(path, out, notes=(*lost.values(), *source.notes.values()))
+
+
+def _to_unit(pixels: np.ndarray, span: Range) -> Tensor:
+    """A page (H,W,C) as (1,C,H,W) in units of its range."""
+    x = np.moveaxis(pixels, 2, 0)[None].astype(np.float32 if pixels.dtype.name in _EXACT else np.float64)
+    x -= span[0]
+    x /= span[1] - span[0]
+    return torch.from_numpy(x).float()
+
+
+def _to_values(x: Tensor, span: Range, dtype: np.dtype) -> np.ndarray:
+    """Undo :func:`_to_unit`, but for the type: (H,W,C) in floats."""
+    made = x[0].numpy() if dtype.name in _EXACT else x[0].double().numpy()
+    return np.moveaxis(made * (span[1] - span[0]) + span[0], 0, 2)
+
+
+def open_files(source: Path, out: Path, *, strict: bool = False, large: bool = False) -> PictureFiles:
+    """Look at the files once, for their ranges.
+
+    Args:
+        source: a picture, or a folder of pictures (any depth).
+        out: a folder, or, for one picture, a picture's name.
+        strict, large: see :class:`PictureFiles`.
+
+    Raises:
+        InputError: there are none; ``strict`` is set and one cannot be read; or ``out`` is one file for several.
+    """
+    found, left_out = find(source, [out]) if source.is_dir() else ([source], [])
+    if len(found) > 1 and out.suffix:
+        raise InputError(f"{out} is one file for {len(found)} pictures: name a folder by `out`")
+    extremes = {"uint8": (0.0, 255.0)}
+    deeper = [path for path in found if not _has_eight_bits(path)]
+    for seen in in_order(lambda path: _extremes(path, strict, large), deeper):
+        for name, low, high in seen:
+            least, most = extremes.get(name, (low, high))
+            extremes[name] = min(low, least), max(high, most)
+    spans = {
+        name: find_range(np.dtype(name), low, high) if name in PLAIN else (low, max(high, low + 1))
+        for name, (low, high) in extremes.items()
+    }
+    said = [describe_range(np.dtype(name), span, f"{name} pixels in {source}") for name, span in spans.items()]
+    folder = source if source.is_dir() else source.parent
+    return PictureFiles(found, folder, out, spans, [*left_out, *filter(None, said)], strict, large)
+
+
+def _extremes(path: Path, strict: bool, large: bool) -> list[tuple[str, float, float]]:
+    """Type, least and greatest value of each page. A file that cannot be read has none: it is said in its turn."""
+    try:
+        pages = read_file(path, large=large).pages
+    except InputError:
+        if strict:
+            raise
+        return []
+    return [(page.dtype.name, float(page.min()), float(page.max())) for page in pages]
+
+
+def _has_eight_bits(path: Path) -> bool:
+    """Whether a file's content is a JPEG, or a PNG of 8 bits or fewer: pixels of the full range, not to be decoded."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(25)
+    except OSError:
+        return False
+    png = head[:8] == SIGNATURE and head[12:16] == b"IHDR"
+    return head[:3] == b"\xff\xd8\xff" or (png and head[24] <= 8)

@@ -1,0 +1,24 @@
+"""CSV files that say one thing of each picture."""
+
+import pytest
+
+from dae_sampler import InputError
+from dae_sampler.data.table import Table
+
+
+def test_values_are_found_by_path_with_or_without_extension_and_by_index(tmp_path):
+    path = tmp_path / "levels.csv"
+    path.write_text("file,level\na/b.png,0.1\nc.tif,25/255\n3,0.5\nd.png,1\nd.jpg,2\n", encoding="utf-8-sig")
+    table = Table(path, "level")
+    assert [table[name] for name in ("a/b.png", "a/b", "c", "000003", "d.jpg")] == ["0.1", "0.1", "25/255", "0.5", "2"]
+    for name in ("b", "d", "x.png"):
+        with pytest.raises(InputError, match=f"no line for {name}"):
+            table[name]
+
+
+@pytest.mark.parametrize("text", ["name,level\na,1\n", "file\na\n", "", "file,level\na,1\na,2\n", "\0"])
+def test_other_tables_are_refused(tmp_path, text):
+    path = tmp_path / "levels.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"levels\.csv"):
+        Table(path, "level")
