@@ -5,7 +5,9 @@ With d pixels and the Jacobian J of r, the log density of the noisy image change
     d log p_sigma(x) / d sigma^2 = (|x - r|^2 - sigma^2 (d - tr J)) / (2 sigma^4),
 
 because p_sigma solves the heat equation and r = x + sigma^2 grad log p_sigma(x) (Miyasawa 1961). Its root, where the
-noise that r removes is as much as it says there is, is found by bisection in ln sigma; tr J by Hutchinson's probes.
+noise that r removes is as much as it says there is, is found by secants in ln sigma within a bracket; tr J by
+Hutchinson's probes. In expectation the two sides are equal pixel by pixel (by parts), so pixels may be left out: in a
+picture that was cut off at black and white, those near either, where noise is missing.
 """
 
 from __future__ import annotations
@@ -20,19 +22,22 @@ from ..noise import ImageNoise
 from .plan import can_estimate
 from .samplers import Denoiser
 
-HALVINGS = 10
-"""Of the range of ln sigma: to a thousandth of it."""
-SIDE, MOST = 128, 16
+LOOKS = 12
+"""Network calls, and gradients, at most; three or four where the noise is what the model knows."""
+TOLERANCE = 0.005
+"""Relative; well below what the estimate is worth."""
+SIDE, MOST = 96, 8
 """Images with more pixels than a crop of this side are estimated on at most so many crops, evenly spread."""
+MARGIN = 0.25
+"""Of black and white, at most, within which a picture that was cut off is not asked."""
 
 
-def estimate_level(dae: Denoiser, image: Tensor, *, halvings: int = HALVINGS, seed: int = 0) -> float:
+def estimate_level(dae: Denoiser, image: Tensor, *, seed: int = 0) -> float:
     """The standard deviation of the noise in ``image``.
 
     Args:
         dae: a model of a range of Gaussian levels that seeks the mean.
         image: (C,H,W), float32; 1 is white.
-        halvings: of the range of ln sigma; one network call and its gradient each.
         seed: of the probes.
 
     Returns:
@@ -45,27 +50,57 @@ def estimate_level(dae: Denoiser, image: Tensor, *, halvings: int = HALVINGS, se
     if not can_estimate(dae):
         raise InputError(f"this model has {q}: a level is estimated under Gaussian noise over a range, so give `level`")
     x = (image[None] if dae.shape[1] else _crops(image)).to(dae.device)
-    probe = ImageNoise(seed, 0, len(x), dae.device).normal(x.shape).sign()
+    look = _Look(dae, x, seed)
     low, high = math.log(q.low), math.log(q.high)
-    for _ in range(halvings):
-        middle = (low + high) / 2
-        if _slope(dae, x, math.exp(middle), probe) > 0:
-            low = middle
-        else:
-            high = middle
-    sigma = math.exp((low + high) / 2)
-    tolerance = (q.high / q.low) ** 0.5**halvings  # an end of the range that was never left
-    return q.low if sigma < q.low * tolerance else q.high if sigma > q.high / tolerance else sigma
+    at = min(max(math.log(max(_detail(x), q.low)), low), high)
+    before: tuple[float, float] | None = None
+    for _ in range(LOOKS):
+        ahead = look(at)
+        low, high = (at, high) if ahead > 0 else (low, at)
+        slope = (ahead - before[1]) / (at - before[0]) if before else -1.0
+        guess = at - ahead / slope if slope < 0 else math.inf
+        if not low < guess < high:
+            guess = (low + high) / 2
+        before, at = (at, ahead), guess
+        if abs(at - before[0]) < TOLERANCE:
+            break
+    ends = (math.log(q.low), math.log(q.high))
+    return q.low if at < ends[0] + 2 * TOLERANCE else q.high if at > ends[1] - 2 * TOLERANCE else math.exp(at)
 
 
-def _slope(dae: Denoiser, x: Tensor, sigma: float, probe: Tensor) -> float:
-    """Of the same sign as d log p_sigma(x) / d sigma^2, over all images together."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        r = dae(x, sigma)
-        (along,) = torch.autograd.grad((r * probe).sum(), x)
-    trace = (along * probe).double().sum()
-    return ((x - r).detach().double().square().sum() - sigma**2 * (x.numel() - trace)).item()
+class _Look:
+    """How far, at a level, the images' own noise is from it."""
+
+    def __init__(self, dae: Denoiser, x: Tensor, seed: int) -> None:
+        self.dae, self.x = dae, x
+        self.probe = ImageNoise(seed, 0, len(x), dae.device).normal(x.shape).sign()
+        self.asked = torch.ones_like(x, dtype=torch.bool)
+        self.cut_off = bool((x >= 0).all() and (x <= 1).all() and ((x == 0) | (x == 1)).any())
+
+    def __call__(self, at: float) -> float:
+        """Positive where d log p / d sigma^2 is, at ln sigma: by how much ln sigma should grow."""
+        sigma = math.exp(at)
+        with torch.enable_grad():
+            x = self.x.detach().requires_grad_()
+            r = self.dae(x, sigma)
+            (along,) = torch.autograd.grad((r * self.probe).sum(), x)
+        if self.cut_off:  # once, for a root has to be one of a single function
+            margin = min(2.5 * sigma, MARGIN)
+            inside = ((r > margin) & (r < 1 - margin)).detach()
+            self.asked, self.cut_off = inside if inside.float().mean() > 0.02 else self.asked, False
+        removed = (self.x - r).detach()[self.asked].double().square().mean().item()
+        left = 1 - (along * self.probe)[self.asked].double().mean().item()
+        return math.log(max(removed, 1e-30) / (sigma**2 * max(left, 1e-3))) / 2
+
+
+def _detail(x: Tensor) -> float:
+    """A first guess from above: the median of the finest diagonal detail (Donoho and Johnstone 1994); (B,C,H,W)."""
+    height, width = (side // 2 * 2 for side in x.shape[2:])
+    if not height or not width:
+        return 0.0
+    a = x[:, :, :height, :width]
+    diagonal = a[..., ::2, ::2] - a[..., 1::2, ::2] - a[..., ::2, 1::2] + a[..., 1::2, 1::2]
+    return diagonal.abs().median().item() / 2 / 0.6745
 
 
 def _crops(image: Tensor) -> Tensor:
