@@ -80,18 +80,20 @@ class Writer:
     Args:
         out: an ``.npy`` file, a picture file, or (no extension) a folder.
         n: images in all, at most.
+        floats: a ``.tif`` file holds the images as pages of 32-bit floats, not clipped, in place of a picture of all.
 
     Raises:
         InputError: ``out`` has another extension, or one picture cannot show ``n`` images.
     """
 
-    def __init__(self, out: Path, n: int) -> None:
+    def __init__(self, out: Path, n: int, *, floats: bool = False) -> None:
         suffix = out.suffix.lower()
         self.out, self.n, self.done = out, n, 0
         self.is_array, self.is_folder = suffix == ".npy", not suffix or out.is_dir()
+        self.has_pages = floats and suffix in (".tif", ".tiff") and not self.is_folder
         self.grid: list[Tensor] = []
         self.stack = ExitStack()
-        if self.is_array or self.is_folder:
+        if self.is_array or self.is_folder or self.has_pages:
             return
         if suffix not in _writable():
             raise InputError(f"cannot write images as {suffix}: name a picture (.png), an array (.npy) or a folder")
@@ -132,6 +134,9 @@ class Writer:
                 for image, path in zip(images, self.paths(names), strict=True):
                     _save(to_picture(image), place(path))
             return
+        if self.has_pages:
+            self._add_pages(images, first)
+            return
         if not first:
             self.shape = tuple(images.shape[1:])
         if tuple(images.shape[1:]) != self.shape:
@@ -144,6 +149,17 @@ class Writer:
             self.stack.push(self._correct_header)
             self._write_header(self.n)
         self.file.write(images.detach().cpu().numpy().astype("<f4").tobytes())
+
+    def _add_pages(self, images: Tensor, first: int) -> None:
+        import tifffile
+
+        if not first:
+            place = self.stack.enter_context(replacing(self.out))
+            self.tiff = self.stack.enter_context(tifffile.TiffWriter(place, bigtiff=images.nbytes * self.n > 2**31))
+        for image in images.cpu().float().numpy():
+            colour = image.shape[0] == 3
+            pixels = np.moveaxis(image, 0, 2) if colour else image
+            self.tiff.write(pixels, photometric="rgb" if colour else "minisblack", metadata=None)
 
     def _write_header(self, n: int) -> None:
         header = {"descr": "<f4", "fortran_order": False, "shape": (n, *self.shape)}

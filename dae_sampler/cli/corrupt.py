@@ -25,7 +25,10 @@ def corrupt(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Damage images, to try out how they are restored. Pictures are clipped to [0,1]; an array (.npy) is not."""
+    """Damage images, to try out how they are restored.
+
+    Pictures are clipped to [0,1] and rounded; an array (.npy) is not, nor the pages of a float TIFF (.tif).
+    """
     console.quiet = quiet
     import torch
 
@@ -43,7 +46,7 @@ def corrupt(
         raise InputError(f"{q} tells which pixels are gone, which no picture can: give a mask to inpaint instead")
     out = destination("corrupted", source, out)
     inputs = open_inputs(source, None, over=over, strict=strict, without=[out])
-    writer = Writer(out, inputs.count)
+    writer = Writer(out, inputs.count, floats=True)
     guard(inputs, source, writer)
     with writer:
         for x, names in inputs.batches(256):

@@ -48,7 +48,7 @@ class Corruption:
     bounds: tuple[float, float] = (0.0, 1.0)
     """The least and the greatest level that there can be."""
     default_density: ClassVar[type] = levels.Uniform
-    is_gaussian: ClassVar[bool] = False
+    is_gaussian: bool = False
     """Whether x_tilde is x + level eps, so that r - x_tilde is a score."""
     extra: ClassVar[int] = 0
     """Channels that x_tilde has beyond those of x: a mask that shows which pixels are known."""
@@ -91,9 +91,13 @@ class Corruption:
         return density
 
     def __str__(self) -> str:
-        density = f", {self.density}" if self.given_density else ""
-        told = "" if self.given_told is None else f", told={int(self.told)}"
-        return f"{self.name}({spec.show(self.given_level)}{density}{told})"
+        more = [str(self.density)] if self.given_density else []
+        more += [] if self.given_told is None else [f"told={int(self.told)}"]
+        return f"{self.name}({', '.join([spec.show(self.given_level), *more, *self.own_options()])})"
+
+    def own_options(self) -> list[str]:
+        """The options of a class of its own that are not at their default, as a text writes them."""
+        return []
 
     def __repr__(self) -> str:
         return str(self)

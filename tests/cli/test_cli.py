@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -149,6 +150,10 @@ def test_corrupt_clips_pictures_but_not_arrays(command, pictures, tmp_path):
     damaged = np.load(tmp_path / "y.npy")
     assert damaged.shape == (3, 1, 8, 8)
     assert damaged.min() < 0 < 1 < damaged.max()
+    command("corrupt", "gaussian(1)", pictures, "--out", tmp_path / "y.tif")
+    with tifffile.TiffFile(tmp_path / "y.tif") as file:
+        assert [page.shape for page in file.pages] == [(10, 20, 3), (8, 8, 3), (8, 8)]
+        assert all(page.dtype == np.float32 and page.asarray().min() < 0 for page in file.pages)
     command("corrupt", "masking(1)", pictures, "--out", tmp_path / "black")
     written = {p.name: Image.open(p) for p in (tmp_path / "black").rglob("*.png")}
     assert {name: (picture.size, picture.mode) for name, picture in written.items()} == {

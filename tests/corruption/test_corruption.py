@@ -11,6 +11,8 @@ TEXTS = [
     "gaussian(0.5)",
     "gaussian(0.02..20)",
     "gaussian(0.02..20, lognormal(-0.5, 1.2))",
+    "gaussian(0.1, clip=1)",
+    "gaussian(0.02..0.4, uniform, told=0, clip=1)",
     "salt-pepper(0.3)",
     "masking(0..0.9)",
     "masking(0.25)+gaussian(0.3)",
@@ -46,6 +48,18 @@ def test_gaussian_noise_is_never_clipped():
     draws = parse("gaussian(2.0)")(torch.rand(64, 1, 8, 8), torch.tensor(2.0), StepNoise(0, 0))
     assert draws.min() < -1
     assert draws.max() > 2
+
+
+def test_noise_as_a_file_of_8_bits_holds_it():
+    clipped = parse("gaussian(0.5, clip=1)")
+    draws = clipped(torch.full((64, 1, 8, 8), 0.5), torch.tensor(0.5), StepNoise(0, 0))
+    assert torch.equal(draws, (draws * 255).round() / 255)
+    beyond = math.erfc(1 / math.sqrt(2)) / 2  # one sigma, on either side
+    for end in (0, 1):
+        assert (draws == end).float().mean().item() == pytest.approx(beyond, abs=0.02)
+    assert clipped.overshoot(0.5) == 0
+    assert not clipped.is_gaussian
+    assert parse("gaussian(0.5)").is_gaussian
 
 
 def test_damaged_pixels_lose_all_channels():
