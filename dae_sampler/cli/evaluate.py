@@ -12,6 +12,7 @@ from ..errors import InputError
 from .console import console, print_json, say, say_notes
 from .generate import Watched
 from .options import Compute, DataRoot, How, Json, Model, Quiet, command
+from .restored import restoring
 
 if TYPE_CHECKING:
     from ..dae import DenoisingAutoencoder
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 Data = Annotated[str | None, typer.Option(help="Images like those it was trained on; default: the set on its card.")]
 
 
-@command("dae-sampler evaluate mnist", "dae-sampler evaluate runs/mnist -n 2000 --sampler dpm --steps 10 --json")
+@command(
+    "dae-sampler evaluate mnist",
+    "dae-sampler evaluate runs/mnist -n 2000 --sampler dpm --steps 10 --json",
+    "dae-sampler evaluate photo --test photos/ --level 25/255",
+)
 def evaluate(
     model: Model,
     how: How,
@@ -30,6 +35,10 @@ def evaluate(
     data: Data = None,
     test: Annotated[str, typer.Option(help="Images to compare with; default: the test half of a named set.")] = "",
     n: Annotated[int, typer.Option("-n", min=1, max=60_000, help="How many images to sample.")] = 10_000,
+    level: Annotated[
+        list[str] | None,
+        typer.Option(help="For a model of any size: levels of noise to add and restore; default: 15, 25, 50 of 255."),
+    ] = None,
     features: Annotated[
         str, typer.Option(help="mnist (28x28 grey), inception, or module:function of yours: images to features.")
     ] = "mnist",
@@ -38,7 +47,10 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare samples with real images: Fréchet distance, precision, recall, density, coverage."""
+    """Compare samples with real images: Fréchet distance, precision, recall, density, coverage.
+
+    Of a model of any size, what it makes of pictures with noise is compared with them: PSNR and SSIM.
+    """
     from .. import distributed, figures, gallery
     from ..data.named import NAMED
     from ..device import pick_device
@@ -51,7 +63,9 @@ def evaluate(
     with distributed.joined(pick_device(compute.device)):
         console.quiet = quiet or as_json or distributed.get_rank() > 0
         dae = compute.load(model)
-        check_one_size(dae)
+        if not dae.shape[1]:
+            restoring(model, how, compute, test or data, level, as_json)
+            return
         plan = resolve("sample", dae, how.sampler, how.steps)
         data = data or trained_on(dae)
         space = spaces.feature_space(features, dae.shape)
@@ -59,16 +73,9 @@ def evaluate(
             raise InputError(f"{data} has no test half: say what to compare with, by `test`")
         training, testing = real(data, data_root, True, dae), real(test or data, data_root, False, dae)
         with Watched(dae, plan, n, None) as watched:
-            found = reports.evaluate(
-                dae,
-                training.plain_images(),
-                testing.plain_images(),
-                space,
-                n=n,
-                plan=plan,
-                seed=compute.seed,
-                on_step=watched.step,
-            )
+            images = training.plain_images(), testing.plain_images()
+            options = {"n": n, "plan": plan, "seed": compute.seed, "on_step": watched.step}
+            found = reports.evaluate(dae, *images, space, **options)
         if distributed.get_rank() > 0:
             return
     if report:

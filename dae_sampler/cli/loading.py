@@ -29,7 +29,9 @@ def joined(compute: Compute, quiet: bool) -> Iterator[None]:
         yield
 
 
-def load_for_pictures(compute: Compute, model: str, on_tile: OnTile) -> tuple[Denoiser, tuple[str, str] | None]:
+def load_for_pictures(
+    compute: Compute, model: str, on_tile: OnTile | None = None
+) -> tuple[Denoiser, tuple[str, str] | None]:
     """The denoiser for pictures as they come, and the two models that the name stands for, if it does."""
     from ..tiles import for_pictures
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import distributed, files
 from ..errors import InputError
 from ..pixels import Range, describe_range, find_range
-from .files import default_suffix, read_file, write_like
+from .files import PictureFile, default_suffix, read_file, write_like
 from .files.png_chunks import SIGNATURE
 from .folder import find
 from .workers import in_order
@@ -125,14 +125,26 @@ class PictureFiles:
                 yield Done(path, None, skipped=str(error))
                 continue
             out = self.goal(path, default_suffix(source))
-            name, count = self.name_of(path), len(source.pages)
-            pages: list[np.ndarray] = []
-            for index, pixels in enumerate(source.pages):
-                span = self.spans[pixels.dtype.name]
-                page = Page(_to_unit(pixels, span), number * _PAGES + index, name, index, count, span)
-                pages.append(_to_values(apply(page), span, pixels.dtype))
+            pages = [
+                _to_values(apply(page), page.span, pixels.dtype)
+                for page, pixels in zip(self._pages(number, source), source.pages, strict=True)
+            ]
             lost = write_like(source, pages, out)
             yield Done(path, out, notes=(*lost.values(), *source.notes.values()))
+
+    def pages(self) -> Iterator[Page]:
+        """All pages of this process's share of the files.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        for number in range(distributed.get_rank(), len(self.found), distributed.get_world_size()):
+            yield from self._pages(number, read_file(self.found[number], large=self.large))
+
+    def _pages(self, number: int, source: PictureFile) -> Iterator[Page]:
+        for index, pixels in enumerate(source.pages):
+            span, name = self.spans[pixels.dtype.name], self.name_of(source.path)
+            yield Page(_to_unit(pixels, span), number * _PAGES + index, name, index, len(source.pages), span)
 
 
 def _to_unit(pixels: np.ndarray, span: Range) -> Tensor:

@@ -1,5 +1,8 @@
 """Picture files through a model of any size: they come out as they went in, but for their pixels."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 import tifffile
@@ -90,7 +93,7 @@ def test_content_decides_and_a_constant_page_is_a_page(command, model, tmp_path)
 def test_what_needs_one_size_says_so(command, model, tmp_path):
     Image.new("L", (12, 12), 30).save("a.png")
     assert "too weak to begin from" in command("sample", model, code=2)
-    assert "any size" in command("evaluate", model, "--data", "digits", "--test", "digits", code=2)
+    assert "name a folder of clean ones" in command("evaluate", model, code=2)
     assert "any size" in command("likelihood", model, "--data", "digits", code=2)
     assert "error" in command("inpaint", model, "a.png", "--mask", "right", code=2)
 
@@ -130,3 +133,14 @@ def test_each_picture_has_its_level_from_a_table_and_a_model_of_noise_takes_that
     assert "give one" in command("denoise", noisy, "noisy", "--noise", "0.1", "--level", "0.1", code=2)
     (tmp_path / "levels.csv").write_text("file,level\n0.tif,1/255\n")
     assert "no line for 1.tif" in command("denoise", noisy, "noisy/1.tif", "--level", "levels.csv", code=2)
+
+
+def test_evaluate_adds_noise_and_tells_how_near_the_restored_pictures_are(command, noisy):
+    found = json.loads(command("evaluate", noisy, "--test", "clean", "--level", "25/255", "--level", 0.2, "--json"))
+    for row, level in zip(found["restoring"], (25 / 255, 0.2), strict=True):
+        assert row["pictures"] == 2
+        assert row["level"] == pytest.approx(level)
+        assert row["psnr_before"] == pytest.approx(-20 * math.log10(level), abs=0.6)  # a little is clipped
+        assert 0 < row["ssim_before"] < 1
+    assert "PSNR" in command("evaluate", noisy, "--test", "clean", "--level", 0.1)
+    assert "outside" in command("evaluate", noisy, "--test", "clean", "--level", 2, code=2)
