@@ -12,7 +12,7 @@ import typer
 from ..errors import InputError
 from ..spec import parse_number
 from .compared import Compared
-from .console import say, say_next
+from .console import counted, say, say_next
 from .flow import Places
 from .loading import joined, load_for_pictures, say_kinds
 from .options import Compute, Damage, How, Large, Model, Resize, Source, command, own
@@ -173,6 +173,8 @@ class _Task:
         middle = f"{sorted(levels)[len(levels) // 2]:.3g}"
         spread = "" if len(levels) == 1 else f" (median), from {min(levels):.3g} to {max(levels):.3g}"
         say(f"estimated level: {middle}{spread}")
+        if clean := sum(level <= self.dae.corruption.low for level in levels):
+            say(f"{counted(clean, 'image')} with next to no noise: nearly unchanged")
         if (share := sum(cut_off) / len(cut_off)) > CUT_OFF:
             say(
                 f"note: {share:.0%} of the pixels are black or white, where noise is cut off: the true level may be "

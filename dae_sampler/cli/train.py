@@ -52,7 +52,7 @@ def train(
         with claimed(job, options, out, resume) as (run, job), _stopping() as signals:
             with Bar("reading images", 1, "files") as bar:
                 prepared = prepare(job, run, bar.reach)
-            say_notes(prepared.dataset.notes, prepared.dataset.skipped)
+            say_notes([*prepared.dataset.notes, *filter(None, [prepared.note])], prepared.dataset.skipped)
             _announce(prepared)
             code = _train(prepared, signals)
     raise typer.Exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +57,11 @@ def find(folder: Path, without: Collection[Path] = ()) -> Found:
 
 @cache
 def readable() -> frozenset[str]:
-    """The extensions of pictures that Pillow reads, in lower case and with the dot."""
+    """The extensions of pictures that Pillow reads, in lower case and with the dot; .heic with pillow-heif."""
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     known = Image.registered_extensions()
     return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in STUBS)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import __version__, checkpoint, distributed
+from .. import __version__, distributed
 from ..dae import DenoisingAutoencoder
 from ..data import named
 from ..data.crops import Crops
@@ -24,6 +24,7 @@ from ..noise import ImageNoise
 from ..pixels import to_float
 from ..sampling.functions import sample
 from ..spec import parse_size
+from . import start
 from .loop import Progress, fit
 from .recipe import Job, Recipe
 from .run import Run
@@ -50,7 +51,7 @@ def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Iterat
             there; or the job does not fit the run.
     """
     job = replace(job, data=_absolute(job.data) or "", start=_absolute(job.start), data_root=_resolved(job.data_root))
-    job = job.completed(given)
+    job = start.completed(job.completed(given), given)
     if out is None and resume:
         raise InputError("say which run to resume by `out`")
     if not job.data and not resume:
@@ -144,6 +145,8 @@ class Prepared:
     recipe: Recipe
     done: int
     """Steps that were done before."""
+    note: str = ""
+    """What people should know of the weights that it starts from."""
 
 
 def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = None) -> Prepared:
@@ -171,27 +174,14 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
         dataset = named.load_crops(job.data, job.crop, **common)
     else:
         dataset = named.load(job.data, size=parse_size(job.size) if job.size else None, **common)
-    dae = _build(job, dataset.shape, fresh=done == 0).to(device)
+    dae = DenoisingAutoencoder(job.net, job.corruption, dataset.shape, job.loss, job.seed)
+    note = start.load_weights(dae, job.start) if job.start and not done else ""
+    dae = dae.to(device)
     dae.precision = precision
-    start = Path(job.start).stem if job.start else ""
+    origin = Path(job.start).stem if job.start else ""
     plans = _PLANS_OF_CROPS if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
-    dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=start)
-    return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done)
-
-
-def _build(job: Job, shape: tuple[int, int, int], fresh: bool) -> DenoisingAutoencoder:
-    """The model to train, with the weights of ``job.start`` if it is ``fresh``, that is, has no saved state."""
-    dae = DenoisingAutoencoder(job.net, job.corruption, shape, job.loss, job.seed)
-    if job.start and fresh:
-        source = checkpoint.load(job.start)
-        try:
-            dae.load_state_dict(source.state_dict())
-        except RuntimeError:
-            theirs = f"{source.card.net} for {source.corruption} images {source.shape}"
-            raise InputError(
-                f"`start` {job.start} is {theirs}: give the same `net`, kind of `corruption` and `size`"
-            ) from None
-    return dae
+    dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
+    return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done, note)
 
 
 def train(

@@ -284,7 +284,7 @@ BAD = [
     (["train", "digits", "--device", "tpu"], "unknown device"),
     (["train", "digits", "--precision", "float8"], "unknown precision"),
     (["train", "digits", "--size", "1"], "size"),
-    (["train", "digits", "--from", "MODEL", "--steps", "1"], "same --net"),
+    (["train", "digits", "--from", "MODEL", "--net", "unet(16)", "--steps", "1"], "same --net"),
     (["sample", "nothing"], "unknown model"),
     (["sample", "MODEL", "--out", "a.xyz"], "cannot write"),
     (["sample", "MODEL", "-n", "100000"], "folder"),

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from dae_sampler.data import folder as folders
+from dae_sampler.data import pictures
 from dae_sampler.data.folder import find
 from dae_sampler.errors import InputError
 
@@ -30,6 +31,13 @@ def test_pictures_at_any_depth_are_found_in_order(folder):
 def test_whatever_pillow_reads_is_a_picture(folder, suffix):
     (folder / f"new.{suffix}").touch()
     assert len(find(folder).files) == 4
+
+
+def test_heic_is_a_picture_where_its_package_is_installed(folder):
+    pytest.importorskip("pillow_heif")
+    Image.new("RGB", (16, 12), (200, 90, 9)).save(folder / "new.heic")
+    assert folder / "new.heic" in find(folder).files
+    assert pictures.read(folder / "new.heic").pixels.shape == (12, 16, 3)
 
 
 @pytest.mark.parametrize("suffix", ["pdf", "eps", "mpg", "h5", "grib", "wmf", "txt", "npy"])

@@ -1,0 +1,65 @@
+"""The model that training begins from: another's weights, with or without its sense of the level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from .. import checkpoint, hub
+from ..dae import DenoisingAutoencoder
+from ..errors import InputError
+from ..nets.layers import ResidualBlock
+from .recipe import Job
+
+
+def completed(job: Job, given: set[str]) -> Job:
+    """With the network and the corruption of the model that the job starts from, where none were ``given``."""
+    if not job.start:
+        return job
+    card, _ = checkpoint.read_card(hub.resolve(job.start))
+    net = job.net if "net" in given else card.net
+    return replace(job, net=net, corruption=job.corruption if "corruption" in given else card.corruption)
+
+
+def load_weights(dae: DenoisingAutoencoder, start: str) -> str:
+    """Give ``dae`` the weights of the model ``start``; of a pair of models, those for its channels.
+
+    A network that is not told the level begins as the source is at the geometric mean of its levels.
+
+    Returns:
+        what people should know of it.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+    pair = hub.pair_of(start)
+    source = checkpoint.load(pair[0] if pair and dae.shape[0] == 1 else start)
+    note = ""
+    weights = source.state_dict()
+    if source.embed is not None and dae.embed is None:
+        level = math.sqrt(source.corruption.low * source.corruption.high)
+        weights = _at_level(source, level)
+        note = f"{start} is told the level, the new model is not: it begins as {start} is at the level {level:.3g}"
+    try:
+        dae.load_state_dict(weights)
+    except RuntimeError:
+        theirs = f"{source.card.net} for {source.corruption} images {source.shape}"
+        raise InputError(f"`start` {start} is {theirs}: give the same `net`, kind of `corruption` and `size`") from None
+    return note
+
+
+@torch.no_grad()
+def _at_level(source: DenoisingAutoencoder, level: float) -> dict[str, torch.Tensor]:
+    """The weights of a network that is always told ``level``: what the level adds goes into biases."""
+    assert source.embed is not None
+    c = source.embed(source.corruption.condition(torch.tensor([level])))
+    for block in source.net.modules():
+        if isinstance(block, ResidualBlock) and block.condition is not None:
+            block.conv1.bias += block.condition(c)[0]
+    return {
+        name: weight
+        for name, weight in source.state_dict().items()
+        if not name.startswith("embed.") and ".condition." not in name
+    }
