@@ -17,12 +17,15 @@ demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 16 --seed 1 --out demo/digits --quiet
 	$(BIN)/dae-sampler corrupt 'gaussian(0.6)' demo/digits --out demo/damaged
 	$(BIN)/dae-sampler denoise mnist demo/damaged --level 0.6 --out demo/restored --compare
+	$(BIN)/dae-sampler corrupt 'gaussian(25/255)' docs/images/chelsea.png --out demo/noisy
+	$(BIN)/dae-sampler denoise photo demo/noisy --truth docs/images --out demo/photo --compare
 	@echo
 	@echo "demo/samples.png            64 digits from noise, by the level-conditional model"
 	@echo "demo/trajectory.gif         how they came out of the noise"
 	@echo "demo/iterate.png            the same by the paper's plain iteration x <- r(x)"
 	@echo "demo/restored-compare.png   damaged digits (left) and restored (right)"
-	@echo "next: $(BIN)/dae-sampler refine mnist YOUR-PICTURES/ --compare, or $(BIN)/dae-sampler train mnist"
+	@echo "demo/photo-compare.png      a photograph with noise (left) and restored (right), of its own size"
+	@echo "next: $(BIN)/dae-sampler denoise photo YOUR-PICTURES/ --compare, or $(BIN)/dae-sampler train mnist"
 
 test: .venv/tested
 	$(BIN)/ruff check

@@ -4,8 +4,8 @@
     python benchmarks/photos.py losses --photos FOLDER                                # hours of training
 
 The folder holds `train400`, `set12`, `bsd68`, `cbsd432`, `cbsd68` and `kodak24` as they are published; `camera` wants
-the pairs of the PolyU real-world noise, `*_real.JPG` and `*_mean.JPG`. Noise of seed 0 is added to floats and not clipped.
-What was measured is kept in runs/photos.jsonl, a line a picture, so that a table can be made in several goes.
+the pairs of the PolyU real-world noise, `*_real.JPG` and `*_mean.JPG`. Noise of seed 0 is added to floats and not
+clipped. What was measured is kept in runs/photos.jsonl, a line a picture, so that a table can be made in several goes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from dae_sampler.data import named
 from dae_sampler.data.dataset import every_kth
 from dae_sampler.data.whole import open_files
 from dae_sampler.evaluation.fidelity import psnr, ssim
+from dae_sampler.gallery import grid, save_picture
 from dae_sampler.noise import ImageNoise
 from dae_sampler.sampling.estimate import estimate_level
 from dae_sampler.tiles import Tiled, for_pictures
@@ -301,6 +302,25 @@ def one(megapixels: float, whole: bool = False) -> None:
     with torch.no_grad():
         (dae if whole else for_pictures(dae))(x, 0.1)
     print(json.dumps([time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]))
+
+
+@app.command()
+def shown() -> None:
+    """Pictures of what the model makes of a photograph: one call, and what the paper's iteration does there."""
+    place = DOCS / "results" / "photos"
+    place.mkdir(exist_ok=True)
+    _, _, x = next(pictures(DOCS / "images" / "chelsea.png"))
+    dae = photo(3)
+    y = noisy(x, 0, 25 / 255)
+    restored = dae_sampler.denoise(dae, y, level="auto")
+    save_picture(grid(torch.cat([y, restored, x]).clamp(0, 1), columns=3), place / "denoised.png")
+    makes: dict[str, dict[str, Any]] = {
+        "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": 25 / 255},
+        "iterate": {"sampler": "iterate", "steps": 20, "level": 10 / 255},
+        "walk": {"sampler": "walk", "steps": 20, "level": 25 / 255},
+    }
+    made = [dae_sampler.refine(dae, x, **options) for options in makes.values()]
+    save_picture(grid(torch.cat([x, *made]), columns=4), place / "iterated.png")
 
 
 @app.command()

@@ -52,7 +52,7 @@ def test_the_network_shifts_with_its_input_by_its_stride(net):
 def test_tiles_give_what_the_whole_picture_gives(size):
     dae = random()
     x = torch.rand(2, 1, *size)
-    torch.testing.assert_close(Tiled(dae, tile=16)(x, 0.1), dae(x, 0.1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Tiled(dae, tile=16, halo=dae.card.radius)(x, 0.1), dae(x, 0.1), atol=1e-5, rtol=0)
     assert (Tiled(dae, tile=16, halo=0)(x, 0.1) - dae(x, 0.1)).abs().max() > 1e-4 or max(size) <= 64
 
 
@@ -107,3 +107,15 @@ def test_grey_pictures_go_through_the_grey_model_and_colour_through_the_other():
     assert torch.equal(both(x, 0.1), colour(x, 0.1))
     assert torch.equal(both(x[:, :1], 0.1), grey(x[:, :1], 0.1))
     torch.testing.assert_close(both(x[:, :2], 0.1)[:, 1:], grey(x[:, 1:2], 0.1))
+
+
+@pytest.mark.parametrize("name", ["photo-grey", "photo-colour"])
+def test_the_usual_halo_is_wide_enough_for_the_models_that_ship(name):
+    dae = load(name)
+    x = torch.rand(1, dae.shape[0], 40, 300, generator=torch.Generator().manual_seed(0))
+    x = torch.nn.functional.avg_pool2d(x, 9, 1, 4) + 0.1 * torch.randn(
+        x.shape, generator=torch.Generator().manual_seed(1)
+    )
+    with torch.no_grad():
+        difference = Tiled(dae, tile=64)(x, 0.1) - dae(x, 0.1)
+    assert 0 < difference.abs().max() < 1 / 255

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..sampling.samplers import Denoiser
 
 
+CLEAN = 2
+"""Times the lowest level of the model, below which a picture has next to no noise."""
 CUT_OFF = 0.1
 """Share of pixels at the ends of the range above which an estimated level is likely too low."""
 
@@ -173,7 +175,7 @@ class _Task:
         middle = f"{sorted(levels)[len(levels) // 2]:.3g}"
         spread = "" if len(levels) == 1 else f" (median), from {min(levels):.3g} to {max(levels):.3g}"
         say(f"estimated level: {middle}{spread}")
-        if clean := sum(level <= self.dae.corruption.low for level in levels):
+        if clean := sum(level <= CLEAN * self.dae.corruption.low for level in levels):
             say(f"{counted(clean, 'image')} with next to no noise: nearly unchanged")
         if (share := sum(cut_off) / len(cut_off)) > CUT_OFF:
             say(
