@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import __version__, checkpoint, distributed
+from .. import __version__, checkpoint, distributed, encoder
 from ..dae import DenoisingAutoencoder
 from ..data import named
 from ..data.crops import Crops
@@ -174,7 +174,9 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     dae = _build(job, dataset.shape, fresh=done == 0).to(device)
     dae.precision = precision
     start = Path(job.start).stem if job.start else ""
-    plans = _PLANS_OF_CROPS if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
+    plans = dict(_PLANS_OF_CROPS) if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
+    if getattr(dae.net, "stages", ()):
+        plans["encode"] = encoder.resolve(dae).to_json()
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=start)
     return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done)
 
