@@ -35,6 +35,7 @@ from .dae import DenoisingAutoencoder
 from .encoder import Encoder, resolve
 from .errors import InputError
 from .losses import bce, entropy
+from .nets import stages_of
 from .noise import ImageNoise
 from .pixels import to_float
 from .tiles import Tiled
@@ -141,10 +142,9 @@ class Neighbours:
         memory = self.memory if without is None else self.memory[self.owner != without]
         f = self._features(to_float(x))
         points = f.permute(0, 2, 3, 1).flatten(0, 2) / self.scale
-        distances = [
-            torch.cdist(p, memory).topk(min(K, len(memory)), largest=False).values.mean(1) for p in points.split(2000)
-        ]
-        maps = torch.cat(distances).view(len(x), 1, *f.shape[2:])
+        k = min(K, len(memory))
+        nearest = [torch.cdist(p, memory).topk(k, largest=False).values.mean(1) for p in points.split(2000)]
+        maps = torch.cat(nearest).view(len(x), 1, *f.shape[2:])
         return F.interpolate(maps, x.shape[2:], mode="bilinear")[:, 0]
 
 
@@ -175,8 +175,8 @@ def fit(
 
 def memory_stage(dae: DenoisingAutoencoder) -> str | None:
     """The stage whose maps are compared: the second, whose features see some 20 pixels. None without maps."""
-    stages = getattr(dae.net, "stages", ("code",))
-    return None if "code" in stages else stages[1 if len(stages) > 2 else 0]
+    stages = stages_of(dae.net)
+    return None if "code" in stages or not stages else stages[1 if len(stages) > 2 else 0]
 
 
 def smooth(maps: Tensor) -> Tensor:

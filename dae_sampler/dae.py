@@ -10,7 +10,7 @@ pure Gaussian corruption that is also the score of the smoothed density (Robbins
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -159,7 +159,8 @@ class DenoisingAutoencoder(nn.Module):
 
     def code(self, x: Tensor, level: Tensor) -> Tensor:
         """The code of undamaged images (B,C,H,W), each at a level of its own (B,): (B, code). Of a bottleneck only."""
-        return self._run(lambda x_in, c: next(self.net.inner(x_in, c)), self.corruption.intact(x), level)
+        inner: Callable[..., Iterator[Tensor]] = getattr(self.net, "inner")  # noqa: B009 - a type checker asks
+        return self._run(lambda x_in, c: next(inner(x_in, c)), self.corruption.intact(x), level)
 
     def score(self, x_tilde: Tensor | np.ndarray, sigma: float | Tensor | None = None) -> Tensor:
         """grad log p_sigma(x_tilde) = (r(x_tilde) - x_tilde) / sigma^2, (B,C,H,W).

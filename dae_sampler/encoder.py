@@ -8,23 +8,23 @@ so its features are the same each time.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .card import MAX_POOL
 from .errors import InputError, unknown
+from .nets import stages_of
 from .pixels import to_float
 
 if TYPE_CHECKING:
     from .dae import DenoisingAutoencoder
-
-MAPS = 0
-"""The ``pool`` that leaves activations as maps."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,6 @@ class Encoding:
     level: float | None
     pool: int = 1
 
-    def to_json(self) -> dict[str, str | float | None]:
-        """The plan of the task ``encode`` on a card."""
-        return asdict(self)
-
     def __str__(self) -> str:
         level = "" if self.level is None else f" at level {self.level:g}"
         return f"stage {self.stage}{level}, " + (f"pooled to {self.pool}x{self.pool}" if self.pool else "maps")
@@ -58,23 +54,32 @@ def resolve(
     Raises:
         InputError: the network has no such stage or shows none, or the level or the pool is out of its range.
     """
-    stages, q = getattr(dae.net, "stages", ()), dae.corruption
+    stages, q = stages_of(dae.net), dae.corruption
     if not stages:
         raise InputError(f"{dae.card.net} shows none of its inner activations: give it `stages` and a method inner")
-    told = min(max(USUAL_LEVEL, q.low), q.high) if q.told else None
-    usual = {"stage": stages[len(stages) // 2], "level": told, "pool": 1 if "code" in stages or not dae.shape[1] else 2}
-    asked = {name: v for name, v in (("level", level), ("stage", stage), ("pool", pool)) if v is not None}
-    found = Encoding(**(usual | dae.card.plans.get("encode", {}) | asked))
+    plan = dae.card.plans.get("encode") or usual(dae)
+    found = Encoding(
+        plan["stage"] if stage is None else stage,
+        plan.get("level") if level is None else level,
+        plan["pool"] if pool is None else pool,
+    )
     if found.stage not in stages:
         raise unknown("stage", found.stage, stages)
     if found.level is not None and not q.low <= found.level <= q.high:
         raise InputError(f"level {found.level:g} is outside what the model was trained for, {q}: choose one inside")
-    if type(found.pool) is not int or not 0 <= found.pool <= 64:
-        raise InputError(f"`pool` is a whole number from 0 (maps) to 64, got {found.pool}")
+    if type(found.pool) is not int or not 0 <= found.pool <= MAX_POOL:
+        raise InputError(f"`pool` is a whole number from 0 (maps) to {MAX_POOL}, got {found.pool}")
     return found
 
 
-USUAL_LEVEL = 0.1
+def usual(dae: DenoisingAutoencoder) -> dict[str, Any]:
+    """The plan to ``encode`` of a card, from what probed best: the code, or the coarsest stage on the way back.
+
+    Images of one size keep where things are, in a grid of 4x4; those of any size are not aligned.
+    """
+    stages = stages_of(dae.net)
+    level = dae.corruption.usual_level if dae.corruption.told else None
+    return {"stage": stages[len(stages) // 2], "level": level, "pool": 4 if dae.shape[1] else 1}
 
 
 class Encoder(nn.Module):
@@ -90,14 +95,15 @@ class Encoder(nn.Module):
     def __init__(self, dae: DenoisingAutoencoder, encoding: Encoding) -> None:
         super().__init__()
         self.dae, self.encoding = dae, encoding
-        self.index = tuple(dae.net.stages).index(encoding.stage)
+        self.index = stages_of(dae.net).index(encoding.stage)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor:
         x = to_float(torch.as_tensor(x, device=self.dae.device))
         return self.dae._run(self._inner, self.dae.corruption.intact(x), self.encoding.level)
 
     def _inner(self, x_in: Tensor, c: Tensor | None) -> Tensor:
-        h = next(islice(self.dae.net.inner(x_in, c), self.index, None))  # what comes later is not computed
+        inner: Callable[..., Iterator[Tensor]] = getattr(self.dae.net, "inner")  # noqa: B009 - a type checker asks
+        h = next(islice(inner(x_in, c), self.index, None))  # what comes later is not computed
         if h.ndim == 2 or not self.encoding.pool:
             return h
         return F.adaptive_avg_pool2d(h.float(), self.encoding.pool).flatten(1)

@@ -223,7 +223,7 @@ def page(rows: Sequence[tuple[str, Sequence[Tensor]]], columns: int = 4) -> Imag
         left, top = BORDER + i % columns * (width + BORDER), BORDER + i // columns * (CELL + CAPTION + BORDER)
         for k, picture in enumerate(map(to_picture, pictures)):
             scale = CELL / max(picture.size)
-            size = tuple(max(1, round(scale * side)) for side in picture.size)
+            size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
             smooth = Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST
             sheet.paste(picture.resize(size, smooth), (left + k * CELL, top))
         pen.text((left, top + CELL), caption.encode("latin-1", "replace").decode("latin-1"), fill=(255, 255, 255))

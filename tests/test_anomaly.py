@@ -88,10 +88,8 @@ def test_training_leaves_quantiles_on_the_card_where_the_model_gives_scores():
     dae = fit(DenoisingAutoencoder("dense(4)", "gaussian(0.02..1)", (1, 8, 8)), images, recipe)
     assert len(dae.card.anomaly) == 4
     assert dae.card.anomaly[-1][0] == 4 / 5
-    none_held_out = fit(
-        DenoisingAutoencoder("dense(4)", "gaussian(0.5)", (1, 8, 8)), images, replace(recipe, held_out=0)
-    )
-    assert none_held_out.card.anomaly == ()
+    without = fit(DenoisingAutoencoder("dense(4)", "gaussian(0.5)", (1, 8, 8)), images, replace(recipe, held_out=0))
+    assert without.card.anomaly == ()
     median = fit(DenoisingAutoencoder("dense(4)", "gaussian(0.5)", (1, 8, 8), "mae"), images, recipe)
     assert median.card.anomaly == ()
     with pytest.raises(InputError, match="bce"):

@@ -51,10 +51,11 @@ def test_gradients_reach_the_encoder_and_leave_the_model(tmp_path):
     before = dae.encode(X, stage="down1")
     encoder = dae.encoder(stage="down1")
     head = torch.nn.Linear(encoder(X).shape[1], 2)
-    optimizer = torch.optim.SGD([*encoder.parameters(), *head.parameters()], 1.0)
-    for _ in range(2):
-        torch.nn.functional.cross_entropy(head(encoder(X)), torch.tensor([0, 1, 0])).backward()
-        optimizer.step()
+    torch.nn.functional.cross_entropy(head(encoder(X)), torch.tensor([0, 1, 0])).backward()
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            if weight.grad is not None:  # those after the stage have none
+                weight -= weight.grad
     assert not torch.allclose(encoder(X), before)
     assert torch.equal(dae.encode(X, stage="down1"), before)
 

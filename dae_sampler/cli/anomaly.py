@@ -75,7 +75,7 @@ def anomaly(
     reading = {"shape": dae.shape, "span": dae.card.range, "over": over, "strict": strict}
     inputs = open_inputs(source, **reading)
     files.check_apart(inputs.files, [out, page])
-    scorer, known = _fitted(dae, good and open_inputs(good, **reading))
+    scorer, known = _fitted(dae, open_inputs(good, **reading) if good else None)
     limit = anomalies.threshold(known, false_alarms) if known else None
     scores, worst = [], []
     with Bar("scoring", inputs.count, "images") as bar:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,8 +41,10 @@ def write_features(path: Path, names: Sequence[str], features: np.ndarray) -> No
     """
     kind = path.suffix.lower()
     if kind == ".npz":
-        with replacing(path) as temporary:
-            np.savez(temporary, file=np.array(names), features=features)
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # savez takes no name "file"
+            for key, array in (("file", np.array(names)), ("features", features)):
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, array, allow_pickle=False)
         return
     if features.ndim != 2:
         raise InputError(f"{path} holds one number a column, but maps were asked for: name an .npz file, or pool them")
@@ -48,13 +52,11 @@ def write_features(path: Path, names: Sequence[str], features: np.ndarray) -> No
     if kind == ".csv":
         write_csv(path, header, ((name, *row) for name, row in zip(names, features.tolist(), strict=True)))
         return
-    import pyarrow
-    import pyarrow.parquet
-
+    pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     readable = [name.encode(errors="backslashreplace").decode() for name in names]  # file names need not be text
     table = pyarrow.table([pyarrow.array(readable), *(pyarrow.array(column) for column in features.T)], header)
     with replacing(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
+        parquet.write_table(table, temporary)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -56,6 +56,11 @@ def embedding_of(net: nn.Module) -> int:
     return getattr(net, "embedding", 0)
 
 
+def stages_of(net: nn.Module) -> tuple[str, ...]:
+    """Names of the inner activations that a network shows, none without any."""
+    return getattr(net, "stages", ())
+
+
 def import_own(text: str) -> None:
     """Import the networks that ``text`` names as ``module:Class``; see :func:`.spec.import_own`."""
     spec.import_own(text, "net", nn.Module, NETS)

@@ -20,6 +20,7 @@ from ..data.dataset import Dataset
 from ..device import pick_device, pick_precision
 from ..errors import InputError
 from ..gallery import grid, save_picture
+from ..nets import stages_of
 from ..noise import ImageNoise
 from ..pixels import to_float
 from ..sampling.functions import sample
@@ -175,8 +176,8 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     dae.precision = precision
     start = Path(job.start).stem if job.start else ""
     plans = dict(_PLANS_OF_CROPS) if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
-    if getattr(dae.net, "stages", ()):
-        plans["encode"] = encoder.resolve(dae).to_json()
+    if stages_of(dae.net):
+        plans["encode"] = encoder.usual(dae)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=start)
     return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done)
 

@@ -29,6 +29,7 @@ from ..data.crops import Crops
 from ..data.dataset import Dataset, as_dataset
 from ..device import keep_freed_memory
 from ..errors import InputError
+from ..nets import stages_of
 from ..noise import StepNoise, batch_indices
 from ..pixels import augment, fits, to_float
 from .optimizer import Optimizer
@@ -121,7 +122,7 @@ def _fitting(
     dataset = images if isinstance(images, Dataset | Crops) else as_dataset(images)
     if not fits(dataset.shape, dae.shape):
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
-    if recipe.l1 and "code" not in getattr(dae.net, "stages", ()):
+    if recipe.l1 and "code" not in stages_of(dae.net):
         raise InputError(f"`l1` makes a code sparse, and {dae.card.net} has none: choose `net` conv or dense")
     if dae.corruption.binary and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")
