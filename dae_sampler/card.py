@@ -19,6 +19,7 @@ FORMAT = 3
 MAX_PIXELS = 1 << 24
 MAX_CHANNELS = 16
 MAX_STEPS = 100_000
+MAX_POOL = 64
 
 Pairs = tuple[tuple[float, float], ...]
 
@@ -60,14 +61,16 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, tuple) and all(map(_is_text, value))
 
 
+def _is_plan(task: str, plan: Any) -> bool:
+    if not (isinstance(plan, dict) and (plan.get("level") is None or _is_number(plan["level"]))):
+        return False
+    if task == "encode":
+        return _is_text(plan.get("stage")) and _count(0, MAX_POOL)(plan.get("pool"))
+    return _is_text(plan.get("sampler")) and _count(1, MAX_STEPS)(plan.get("steps"))
+
+
 def _are_plans(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(plan, dict)
-        and _is_text(plan.get("sampler"))
-        and _count(1, MAX_STEPS)(plan.get("steps"))
-        and (plan.get("level") is None or _is_number(plan["level"]))
-        for plan in value.values()
-    )
+    return isinstance(value, dict) and all(_is_plan(task, plan) for task, plan in value.items())
 
 
 def _is_dict(value: Any) -> bool:
@@ -96,10 +99,11 @@ class Card:
         range: values of the files that stand for 0 and 1, where they are not the default of the type.
         binarise: how images were made binary as they were drawn.
         labels: names of the classes, in the order of their numbers.
-        plans: by task, ``{"sampler": text, "steps": count, "level": number or None}``: what is done if nothing is said.
+        plans: by task, ``{"sampler": text, "steps": count, "level": number or None}``: what is done if nothing is said;
+            of the task ``encode``, ``{"stage": text, "level": number or None, "pool": count}``.
         excess: (level, held-out loss above its floor).
         squared_error: (level, held-out mean squared error of the reconstruction).
-        anomaly: (share, anomaly score that this share of validation pictures stays below).
+        anomaly: (share, anomaly score that this share of validation pictures stays below), see :mod:`.anomaly`.
         data, images, terms: name of the training data, how many images, and the terms they come under.
         licence: of the weights.
         start: the model whose weights training began from.

@@ -9,6 +9,10 @@ pure Gaussian corruption that is also the score of the smoothed density (Robbins
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,6 +26,9 @@ from .losses import LOSSES, MEAN_SEEKING, per_image
 from .nets.layers import LevelEmbedding
 from .noise import Noise
 from .pixels import to_float
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 
 class DenoisingAutoencoder(nn.Module):
@@ -103,16 +110,57 @@ class DenoisingAutoencoder(nn.Module):
         Raises:
             InputError: the images are not of the model's shape, or the level is none of the corruption.
         """
+        return self._run(self.net, x_tilde, level)
+
+    def _run(
+        self, network: Callable[..., Tensor], x_tilde: Tensor | np.ndarray, level: float | Tensor | None
+    ) -> Tensor:
+        """``network``, the whole or a part of ours, of its scaled input and c; float32."""
         x_tilde = self._images(x_tilde)
         level = self._level(None if self._is_untold() else level, x_tilde)
         with torch.autocast(x_tilde.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             c = None if self.embed is None else self.embed(self.corruption.condition(level.flatten()))
-            return self.net(self.corruption.scale(x_tilde, level), c).float()
+            return network(self.corruption.scale(x_tilde, level), c).float()
 
     def forward(self, x_tilde: Tensor | np.ndarray, level: float | Tensor | None = None) -> Tensor:
         """The reconstruction r(x_tilde) = E[x | x_tilde] in (0,1), float32; arguments of :meth:`logits`."""
         x_tilde = self._images(x_tilde)
         return self.corruption.complete(x_tilde, torch.sigmoid(self.logits(x_tilde, level)))
+
+    def encoder(self, level: float | None = None, stage: str | None = None, pool: int | None = None) -> Encoder:
+        """A module of its own that maps images to features, to train further: a copy, whose weights take gradients.
+
+        Args:
+            level: that the network is told; one of the corruption's. What is left out here and below is the card's
+                plan to ``encode``, or else what is usual, see :func:`.encoder.resolve`.
+            stage: where in the network, one of ``dae.net.stages``: ``"code"`` of a bottleneck; of a U-Net ``"down1"``
+                to ``"downN"``, then ``"upN"`` to ``"up1"``.
+            pool: maps are averaged over ``pool`` x ``pool`` parts of the image; 0 leaves maps.
+
+        Raises:
+            InputError: the network has no such stage, or a number is out of its range.
+        """
+        from .encoder import Encoder, resolve
+
+        return Encoder(copy.deepcopy(self).requires_grad_(True), resolve(self, level, stage, pool))
+
+    def encode(
+        self,
+        x: Tensor | np.ndarray,
+        level: float | None = None,
+        stage: str | None = None,
+        pool: int | None = None,
+    ) -> Tensor:
+        """Features of undamaged images ``x`` (B,C,H,W), floats in [0,1] or uint8: (B,F), or maps (B,F,H',W') with
+        ``pool=0``; float32. Arguments and errors of :meth:`encoder`."""
+        from .encoder import Encoder, resolve
+
+        return Encoder(self, resolve(self, level, stage, pool))(x)
+
+    def code(self, x: Tensor, level: Tensor) -> Tensor:
+        """The code of undamaged images (B,C,H,W), each at a level of its own (B,): (B, code). Of a bottleneck only."""
+        inner: Callable[..., Iterator[Tensor]] = getattr(self.net, "inner")  # noqa: B009 - a type checker asks
+        return self._run(lambda x_in, c: next(inner(x_in, c)), self.corruption.intact(x), level)
 
     def score(self, x_tilde: Tensor | np.ndarray, sigma: float | Tensor | None = None) -> Tensor:
         """grad log p_sigma(x_tilde) = (r(x_tilde) - x_tilde) / sigma^2, (B,C,H,W).

@@ -14,7 +14,7 @@ from types import TracebackType
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .data.folder import STUBS
@@ -216,3 +216,31 @@ def _save(picture: Image.Image, path: Path) -> None:
     if path.suffix.lower() not in _writable():
         raise InputError(f"cannot write pictures as {path.suffix or 'a file without extension'}: use .png")
     picture.save(path)
+
+
+def heat(maps: Tensor, top: float) -> Tensor:
+    """Maps (B,H,W) as colours (B,3,H,W): black at 0, then red and yellow, white at ``top`` and above."""
+    share = 3 * (maps / top).clamp(0, 1)
+    return torch.stack([(share - channel).clamp(0, 1) for channel in range(3)], 1)
+
+
+CELL, CAPTION = 160, 14
+"""Side of a picture on a page, and height of the line below it, in pixels."""
+
+
+def page(rows: Sequence[tuple[str, Sequence[Tensor]]], columns: int = 4) -> Image.Image:
+    """Pictures of any size in rows of cells, each cell a caption below one or more pictures (C,H,W) side by side."""
+    width = CELL * max(len(pictures) for _, pictures in rows)
+    down = -(-len(rows) // columns)
+    across = min(columns, len(rows))
+    sheet = Image.new("RGB", (across * (width + BORDER) + BORDER, down * (CELL + CAPTION + BORDER) + BORDER), "black")
+    pen = ImageDraw.Draw(sheet)
+    for i, (caption, pictures) in enumerate(rows):
+        left, top = BORDER + i % columns * (width + BORDER), BORDER + i // columns * (CELL + CAPTION + BORDER)
+        for k, picture in enumerate(map(to_picture, pictures)):
+            scale = CELL / max(picture.size)
+            size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
+            smooth = Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST
+            sheet.paste(picture.resize(size, smooth), (left + k * CELL, top))
+        pen.text((left, top + CELL), caption.encode("latin-1", "replace").decode("latin-1"), fill=(255, 255, 255))
+    return sheet

@@ -121,6 +121,10 @@ class Corruption:
         drawn = self(x, level, noise)
         return drawn if isinstance(drawn, Corrupted) else Corrupted(drawn, x)
 
+    def intact(self, x: Tensor) -> Tensor:
+        """``x`` (B,C,H,W) as the network sees it undamaged, (B, C + extra, H, W): all pixels known."""
+        return torch.cat([x, x.new_ones(len(x), self.extra, *x.shape[2:])], 1) if self.extra else x
+
     def complete(self, x_tilde: Tensor, r: Tensor) -> Tensor:
         """E[x | x_tilde] from the network's estimate ``r``, where x_tilde itself shows some of x."""
         return r

@@ -18,7 +18,7 @@ from .. import distributed
 from ..errors import InputError
 from ..files import locked, replacing, sweep
 from ..noise import Noise
-from ..pixels import Range
+from ..pixels import Range, to_float
 from . import memory, pictures
 from .dataset import Batch, Dataset, every_kth, unusual
 from .decode import Wanted, digest_of
@@ -100,6 +100,12 @@ class Crops:
             start = (room * (at / (places - 1).clamp(min=1))).long()
         x = torch.stack([self._cut(int(i), *at) for i, at in zip(which, start.tolist(), strict=True)])
         return Batch(x.clamp(*self.span) if x.is_floating_point() else x)
+
+    def whole(self, rows: Tensor) -> list[Tensor]:
+        """The pictures that ``rows`` are crops of, each once and whole, float (C,H,W)."""
+        which = torch.searchsorted(self.ends, rows, right=True).unique()
+        found = [to_float(self._picture(i), self.span).clamp(0, 1) for i in which.tolist()]
+        return [picture.expand(self.channels, -1, -1) for picture in found]
 
     def _cut(self, picture: int, top: int, left: int) -> Tensor:
         whole = self._picture(picture)

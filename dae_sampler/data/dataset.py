@@ -82,6 +82,10 @@ class Dataset:
         x = take(self.images, rows)
         return Batch(x.clamp(*self.span) if x.is_floating_point() else x)  # what rounding carries beyond is no image
 
+    def whole(self, rows: Tensor) -> list[Tensor]:
+        """The pictures of ``rows`` as they are given to a model, float (C,H,W) each."""
+        return list(pixels.to_float(self.take(rows).x, self.span))
+
     def fingerprint(self) -> str:
         """A digest of the images, the same wherever they lie: of their number, shape and type, and of some of them."""
         images = self.images

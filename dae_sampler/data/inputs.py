@@ -96,6 +96,10 @@ class Inputs(ABC):
         yield torch.stack(images), names
 
     @abstractmethod
+    def file_of(self, name: str) -> str:
+        """What a table calls the image of this name: its file's path in the folder; its index in an array."""
+
+    @abstractmethod
     def _each(self) -> Iterator[tuple[str, Tensor]]:
         """Name and image (C,H,W), one after the other, at least one."""
 
@@ -105,7 +109,7 @@ class Reading:
     """How images are brought to a model."""
 
     shape: Shape | None
-    """(C,H,W) that the model takes; None leaves each picture its own."""
+    """(C,H,W) that the model takes; None leaves each picture its own, and H and W of 0 its own size."""
     beyond: float
     """How far floats may lie outside [0,1], as noisy images do."""
     span: Range | None
@@ -117,10 +121,15 @@ class Reading:
     strict: bool
     """Stop at a picture that cannot be read, instead of skipping it."""
 
+    def goal(self, found: Shape) -> Shape:
+        """What a picture of the shape ``found`` is brought to."""
+        channels, height, width = self.shape or found
+        return channels, height or found[1], width or found[2]
+
     def bring(self, pixels: np.ndarray, name: str) -> np.ndarray:
         """One picture (H,W,C) as the model takes it, (C,H,W)."""
         height, width, channels = pixels.shape
-        shape = self.shape or (channels, height, width)
+        shape = self.goal((channels, height, width))
         if shape[1:] != (height, width) and self.fit is None:
             there, wanted = f"{width}x{height}", f"{shape[2]}x{shape[1]}"
             raise InputError(f"{name} is {there}, the model takes {wanted}: set `resize` to bring it to that size")
@@ -142,7 +151,8 @@ def open_inputs(
 
     Args:
         source: what to read.
-        shape: (C,H,W) that the model takes; None leaves each picture its own size and channels.
+        shape: (C,H,W) that the model takes, H and W 0 where it takes any size; None leaves each picture its own size
+            and channels.
         beyond: how far floats may lie outside [0,1] once they are in units of the range, as noisy images do.
         span: the values that are black and white; by default :func:`.pixels.find_range` has them, over all files.
         fit: how images of another size are brought to ``shape``, see :func:`.pictures.bring_to`; None refuses them.
@@ -173,6 +183,10 @@ class _Pictures(Inputs):
         self.as_bytes = self.depths.spans == {"uint8": _BYTES}
         self.known = left_out + (self.depths.notes(folder) if reading.span is None else [])
         super().__init__(_names(files, folder), files, self.depths.span, self.known)
+        self.paths = {name: str(file.relative_to(folder)) for name, file in zip(self.names, files, strict=True)}
+
+    def file_of(self, name: str) -> str:
+        return self.paths[name]
 
     def _each(self) -> Iterator[tuple[str, Tensor]]:
         shape, tally = self.reading.shape, Tally()
@@ -201,7 +215,8 @@ class _Pictures(Inputs):
             return error
         if pixels.dtype == np.uint8 and reading.span is None and (pixels.min(), pixels.max()) == (0, 1):
             remarks["dark"] = f"{file} holds only 0 and 1, which is black: give the `span` 0..1 to have 1 as white"
-        changes = pictures.change_of(pixels, reading.shape, reading.fit) if reading.shape and reading.fit else []
+        goal = reading.goal((pixels.shape[2], *pixels.shape[:2]))
+        changes = pictures.change_of(pixels, goal, reading.fit) if reading.shape and reading.fit else []
         ready = image if self.as_bytes else to_float(image, self.depths.spans[pixels.dtype.name])
         return _Read(ready, pixels.shape[2] == 3, changes, remarks)
 
@@ -214,8 +229,8 @@ class _Array(Inputs):
         self.pixels, self.reading = stack.pixels, reading
         self.as_bytes = stack.pixels.dtype == np.uint8 and stack.span == _BYTES
         found = stack.pixels.shape[1:]
-        if reading.shape and found != reading.shape:
-            here, there = ("x".join(map(str, shape)) for shape in (found, reading.shape))
+        if found != (goal := reading.goal(found)):
+            here, there = ("x".join(map(str, shape)) for shape in (found, goal))
             if reading.beyond and not self.as_bytes:
                 raise InputError(
                     f"{source} holds images of {here} (CxHxW), the model takes {there}: give images of that size, for "
@@ -223,6 +238,9 @@ class _Array(Inputs):
                 )
             stack.notes.append(f"the images were brought from {here} to the model's {there} (CxHxW)")
         super().__init__(_Numbers(len(self.pixels)), [source], stack.span, stack.notes)
+
+    def file_of(self, name: str) -> str:
+        return str(int(name))
 
     def _each(self) -> Iterator[tuple[str, Tensor]]:
         for name, pixels in zip(self.names, np.asarray(self.pixels), strict=True):

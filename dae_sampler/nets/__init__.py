@@ -8,7 +8,9 @@ there is a c, and how many channels x_in has beyond C; what follows comes from i
   ``stride`` and ``radius``: it is equivariant to shifts by the one, and no pixel depends on others farther than the
   other;
 - ``embedding``: the length of c, 0 (or none) without one;
-- ``outer``: layers from or to pixels and from c, which the :mod:`~dae_sampler.training.optimizer` treats apart.
+- ``outer``: layers from or to pixels and from c, which the :mod:`~dae_sampler.training.optimizer` treats apart;
+- ``stages``: names of its inner activations, and ``inner(x_in, c)``, which yields them in that order, (B, features) or
+  (B, features, H', W'); ``code`` is a bottleneck, which all that the network knows of an image passes through.
 """
 
 from __future__ import annotations
@@ -52,6 +54,11 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
 def embedding_of(net: nn.Module) -> int:
     """The length of the c that a network takes, 0 without one."""
     return getattr(net, "embedding", 0)
+
+
+def stages_of(net: nn.Module) -> tuple[str, ...]:
+    """Names of the inner activations that a network shows, none without any."""
+    return getattr(net, "stages", ())
 
 
 def import_own(text: str) -> None:

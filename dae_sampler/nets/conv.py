@@ -6,6 +6,8 @@ describe comes out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -58,15 +60,21 @@ class Conv(nn.Module):
         )
         self.last = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)
         self.outer = (self.encoder[0], self.last, *conditions(self))
+        self.stages = ("code",)
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """(B, C + extra, H, W) and c (B or 1, embedding) or None -> logits (B, C, H, W)."""
         height, width = x.shape[-2:]
-        h = pad_to_multiple(x, 4).contiguous(memory_format=torch.channels_last)
-        for layer in self.encoder:
-            h = layer(h, c) if isinstance(layer, ResidualBlock) else layer(h)
-        h = self.from_code(self.to_code(h.flatten(1))).unflatten(1, self.grid)
+        (code,) = self.inner(x, c)
+        h = self.from_code(code).unflatten(1, self.grid)
         h = h.contiguous(memory_format=torch.channels_last)
         for layer in self.decoder:
             h = layer(h, c) if isinstance(layer, ResidualBlock) else layer(h)
         return in_float32(self.last, h)[..., :height, :width]
+
+    def inner(self, x: Tensor, c: Tensor | None) -> Iterator[Tensor]:
+        """The code, (B, code)."""
+        h = pad_to_multiple(x, 4).contiguous(memory_format=torch.channels_last)
+        for layer in self.encoder:
+            h = layer(h, c) if isinstance(layer, ResidualBlock) else layer(h)
+        yield self.to_code(h.flatten(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,11 +34,21 @@ class Dense(nn.Module):
         sizes = [math.prod(shape) + extra * math.prod(shape[1:]), *widths, math.prod(shape)]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.conditions = nn.ModuleList(nn.Linear(embedding, w) for w in widths if conditional)
+        self.bottleneck = widths.index(min(widths))
+        self.stages = ("code",)
         self.outer = tuple(self.conditions)  # and not those to pixels, which are the largest matrices here
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """(B, C + extra, H, W) and c (B or 1, embedding) or None -> logits (B, C, H, W)."""
-        h = x.flatten(1)
-        for layer, condition in itertools.zip_longest(self.layers[:-1], self.conditions):
-            h = F.relu(layer(h) + condition(c) if condition else layer(h))
+        (code,) = self.inner(x, c)
+        h = self._through(code, c, self.bottleneck + 1, len(self.layers) - 1)
         return in_float32(self.layers[-1], h).unflatten(1, self.shape)
+
+    def inner(self, x: Tensor, c: Tensor | None) -> Iterator[Tensor]:
+        """The code, (B, width): what comes out of the smallest layer, the first of them, 0 or above."""
+        yield self._through(x.flatten(1), c, 0, self.bottleneck + 1)
+
+    def _through(self, h: Tensor, c: Tensor | None, start: int, end: int) -> Tensor:
+        for layer, condition in [*itertools.zip_longest(self.layers[:-1], self.conditions)][start:end]:
+            h = F.relu(layer(h) + condition(c) if condition else layer(h))
+        return h

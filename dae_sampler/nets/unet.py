@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,8 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(stage(w) for w in widths)
         self.last = nn.Conv2d(widths[0], channels * self.patch**2, 3, padding=1)
         self.outer = (self.first, self.last, *conditions(self))
+        down = [f"down{i}" for i in range(1, len(widths) + 1)]
+        self.stages = (*down, *(name.replace("down", "up") for name in reversed(down)))
         self.stride = self.patch * 2 ** (len(widths) - 1)
         # two 3x3 convolutions a block, blocks in the encoder and in the decoder, and the patches that a pixel lies in
         reach = sum(4 * blocks * self.patch * 2**stage for stage in range(len(widths)))
@@ -82,21 +85,27 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """(B, C + extra, H, W) and c (B or 1, embedding) or None -> logits (B, C, H, W), float32."""
         height, width = x.shape[-2:]
+        *_, h = self.inner(x, c)
+        return F.pixel_shuffle(in_float32(self.last, h), self.patch)[..., :height, :width]
+
+    def inner(self, x: Tensor, c: Tensor | None) -> Iterator[Tensor]:
+        """What comes out of each of ``stages``, one after the other: (B, width, H', W'), fine to coarse and back."""
         x = F.pixel_unshuffle(pad_to_multiple(x, self.patch), self.patch)
         h = self.first(x.contiguous(memory_format=torch.channels_last))
         skips = []
         for stage, down in itertools.zip_longest(self.encoder, self.down):
             h = _through(stage, h, c)
+            yield h
             if down is not None:
                 skips.append(h)
                 h = down(h)
         h = self.attention(h) if self.attention else h
         for stage, up in itertools.zip_longest(reversed(self.decoder), reversed(self.up)):
             h = _through(stage, h, c)
+            yield h
             if up is not None:
                 skip = skips.pop()
                 h = skip + up(h)[..., : skip.shape[-2], : skip.shape[-1]]
-        return F.pixel_shuffle(in_float32(self.last, h), self.patch)[..., :height, :width]
 
 
 def _through(stage: nn.Module, h: Tensor, c: Tensor | None) -> Tensor:

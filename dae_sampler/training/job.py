@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import __version__, distributed
+from .. import __version__, distributed, encoder
 from ..dae import DenoisingAutoencoder
 from ..data import named
 from ..data.crops import Crops
@@ -20,6 +20,7 @@ from ..data.dataset import Dataset
 from ..device import pick_device, pick_precision
 from ..errors import InputError
 from ..gallery import grid, save_picture
+from ..nets import stages_of
 from ..noise import ImageNoise
 from ..pixels import to_float
 from ..sampling.functions import sample
@@ -179,7 +180,9 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     dae = dae.to(device)
     dae.precision = precision
     origin = Path(job.start).stem if job.start else ""
-    plans = _PLANS_OF_CROPS if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
+    plans = dict(_PLANS_OF_CROPS) if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
+    if stages_of(dae.net):
+        plans["encode"] = encoder.usual(dae)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
     return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done, note)
 

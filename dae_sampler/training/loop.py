@@ -29,12 +29,13 @@ from ..data.crops import Crops
 from ..data.dataset import Dataset, as_dataset
 from ..device import keep_freed_memory
 from ..errors import InputError
+from ..nets import stages_of
 from ..noise import StepNoise, batch_indices
 from ..pixels import augment, fits, to_float
 from .optimizer import Optimizer
 from .recipe import Recipe
 from .run import Run
-from .validation import MeanLoss, Validation, validate
+from .validation import MeanLoss, Validation, anomaly_scores, validate
 
 CHECK_EVERY = 20
 """Steps between looks at the loss: reading it makes a GPU wait."""
@@ -110,7 +111,7 @@ def fit(
         if stop and not last:
             distributed.barrier()  # for the first to have saved
             raise TrainingInterrupted
-    state.finish(writer)
+    state.finish(writer, held_out if recipe.validation_size(len(dataset)) else None)
     return dae.eval()
 
 
@@ -121,6 +122,8 @@ def _fitting(
     dataset = images if isinstance(images, Dataset | Crops) else as_dataset(images)
     if not fits(dataset.shape, dae.shape):
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
+    if recipe.l1 and "code" not in stages_of(dae.net):
+        raise InputError(f"`l1` makes a code sparse, and {dae.card.net} has none: choose `net` conv or dense")
     if dae.corruption.binary and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")
     return dataset, recipe
@@ -145,7 +148,7 @@ class TrainingState:
         self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
         self.dae.train().requires_grad_(True)
         self.weights = dict(dae.named_parameters())
-        loss = MeanLoss(dae, recipe.binarise)
+        loss = MeanLoss(dae, recipe.binarise, recipe.l1)
         self.loss = DistributedDataParallel(loss) if distributed.get_world_size() > 1 else loss
         self.optimizer = Optimizer(dae, recipe.optimizer, recipe.weight_decay)
         self.average = copy.deepcopy(dae).eval().requires_grad_(False)
@@ -252,8 +255,11 @@ class TrainingState:
         except (KeyError, RuntimeError) as error:
             raise InputError(f"the saved state does not fit the model ({error}): start a new run") from None
 
-    def finish(self, run: Run | None) -> None:
-        """Leave the best weights in the model, and on its card what is known of them; write best and last."""
+    def finish(self, run: Run | None, rows: Tensor | None) -> None:
+        """Leave the best weights in the model, and on its card what is known of them; write best and last.
+
+        ``rows`` are of pictures that were held out, if any were.
+        """
         excess, squared_error = self.best_checked
         self.dae.card = self.average.card = replace(
             self.dae.card,
@@ -270,6 +276,8 @@ class TrainingState:
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(best[name])
-        self.dae.requires_grad_(False)
+        self.dae.eval().requires_grad_(False)
+        if rows is not None:
+            self.dae.card = replace(self.dae.card, anomaly=anomaly_scores(self.dae, self.dataset, rows))
         if run:
             checkpoint.save(self.dae, run.folder / "model.safetensors")

@@ -53,6 +53,9 @@ class Recipe:
     optimizer: str = _option("muon", "muon (with AdamW for vectors) or adamw.")
     lr: float = _option(3.4e-3, "Peak learning rate.", above=0, may_change=True)
     weight_decay: float = _option(0.01, "Decoupled weight decay.", least=0)
+    l1: float = _option(
+        0.0, "Weight of the mean absolute code, for sparse codes of networks with a bottleneck.", least=0
+    )
     warmup: int = _option(200, least=0)
     """Steps over which the learning rate rises; a tenth of ``steps`` if that is less."""
     clip: float = _option(1.0, above=0)

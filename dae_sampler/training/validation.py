@@ -1,4 +1,5 @@
-"""The loss of a batch, and of held-out images by level."""
+"""The loss of a batch, and what is found on held-out images: the loss by level, and how high good pictures score as
+anomalies."""
 
 from __future__ import annotations
 
@@ -7,8 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .. import distributed
+from .. import anomaly, distributed
+from ..card import Pairs
 from ..dae import DenoisingAutoencoder
+from ..data.crops import Crops
+from ..data.dataset import Dataset, every_kth
+from ..errors import InputError
 from ..losses import MEAN_SEEKING, entropy, per_image
 from ..noise import Noise, StepNoise
 from ..pixels import Range, binarise, to_float
@@ -48,14 +53,26 @@ def _seen(dae: DenoisingAutoencoder, x: Tensor, noise: Noise, how: str | None) -
 class MeanLoss(nn.Module):
     """Mean loss of a batch: what is differentiated, and, over several processes, averaged."""
 
-    def __init__(self, dae: DenoisingAutoencoder, how: str | None) -> None:
+    def __init__(self, dae: DenoisingAutoencoder, how: str | None, l1: float = 0.0) -> None:
         super().__init__()
-        self.dae, self.how = dae, how
+        self.dae, self.how, self.l1 = dae, how, l1
 
     def forward(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
         """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> ()."""
         seen, target = _seen(self.dae, x, noise, self.how)
-        return self.dae.loss(seen, level, noise, target).mean()  # which a model of yours may override
+        loss = self.dae.loss(seen, level, noise, target).mean()  # which a model of yours may override
+        return loss + self.l1 * self.dae.code(seen, level).abs().mean() if self.l1 else loss
+
+
+def anomaly_scores(dae: DenoisingAutoencoder, images: Dataset | Crops, rows: Tensor) -> Pairs:
+    """Quantiles of the anomaly scores of the pictures of ``rows``, for the card; none where the model gives none."""
+    try:
+        excess = anomaly.Excess(dae)
+    except InputError:
+        return ()
+    pictures = images.whole(rows)
+    shown = [pictures[i] for i in every_kth(len(pictures), min(len(pictures), anomaly.QUANTILES)).nonzero().flatten()]
+    return anomaly.quantiles([anomaly.score(excess(picture[None])).item() for picture in shown])
 
 
 @torch.no_grad()

@@ -1,0 +1,139 @@
+"""The command anomaly."""
+
+from __future__ import annotations
+
+import heapq
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from .console import Bar, console, counted, listed, print_json, say, say_notes
+from .options import Compute, Json, Model, Over, Quiet, Source, Strict, command
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from ..anomaly import Scorer
+    from ..card import Pairs
+    from ..dae import DenoisingAutoencoder
+    from ..data.inputs import Inputs
+
+SHOWN = 48
+"""Pictures on the page of the worst."""
+LISTED = 10
+
+
+class Found(NamedTuple):
+    """A picture and its score; compares by the score."""
+
+    score: float
+    file: str
+    picture: Tensor
+    map: Tensor
+
+
+@command(
+    "dae-sampler anomaly runs/tiles new/ --good good/ --map",
+    "dae-sampler anomaly runs/photos photos/ --false-alarms 0.01 --out scores.csv",
+)
+def anomaly(
+    model: Model,
+    source: Source,
+    compute: Compute,
+    good: Annotated[
+        Path | None, typer.Option(help="Pictures known to be good, which it was not trained on: compare with these.")
+    ] = None,
+    show_map: Annotated[bool, typer.Option("--map", help="Show beside each picture where it is unexpected.")] = False,
+    out: Annotated[
+        Path, typer.Option(help="The table of scores, a .csv; the worst pictures go to a .png of the same name.")
+    ] = Path("scores.csv"),
+    false_alarms: Annotated[float, typer.Option(help="Share of good pictures that may exceed the threshold.")] = 0.05,
+    over: Over = "black",
+    strict: Strict = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score how unexpected pictures are to a model of good ones, the worst first.
+
+    With --good, pictures are compared with these by the network's features. Without, by what the network failed to
+    restore, and the threshold is that of the pictures held out in training.
+    """
+    console.quiet = quiet or as_json
+    from .. import anomaly as anomalies
+    from .. import files
+    from ..data import tables
+    from ..data.inputs import open_inputs
+    from ..gallery import save_picture
+    from ..pixels import to_float
+
+    tables.check(out, (".csv",))
+    page = out.with_suffix(".png")
+    dae = compute.load(model)
+    anomalies.check(dae)
+    reading = {"shape": dae.shape, "span": dae.card.range, "over": over, "strict": strict}
+    inputs = open_inputs(source, **reading)
+    files.check_apart(inputs.files, [out, page])
+    scorer, known = _fitted(dae, open_inputs(good, **reading) if good else None)
+    limit = anomalies.threshold(known, false_alarms) if known else None
+    scores, worst = [], []
+    with Bar("scoring", inputs.count, "images") as bar:
+        for x, (name,) in inputs.batches(1):
+            maps = scorer(to_float(x))
+            found = Found(anomalies.score(maps).item(), inputs.file_of(name), x[0], maps[0].cpu())
+            scores.append((found.file, found.score, "" if limit is None else int(found.score > limit)))
+            worst = heapq.nlargest(SHOWN, [*worst, found])
+            bar.advance()
+    say_notes(inputs.notes, inputs.skipped)
+    scores.sort(key=lambda row: -row[1])
+    tables.write_csv(out, ("file", "score", "anomaly"), scores)
+    save_picture(_page(worst, limit, show_map), page)
+    above = sum(flag == 1 for _, _, flag in scores)
+    if as_json:
+        rows = [{"file": file, "score": value} for file, value, _ in scores]
+        print_json({"threshold": limit, "false_alarms": false_alarms, "above": above, "scores": rows})
+        return
+    _say(scores, limit, above, false_alarms)
+    say(f"wrote {listed(out, page)}")
+
+
+def _fitted(dae: DenoisingAutoencoder, good: Inputs | None) -> tuple[Scorer, Pairs]:
+    """How pictures are scored, and quantiles of the scores of good ones."""
+    from .. import anomaly as anomalies
+    from ..pixels import to_float
+
+    if good is None:
+        return anomalies.Excess(dae), dae.card.anomaly
+    with Bar("good pictures", 2 * good.count, "images") as bar:
+        pictures = []
+        for x, _ in good.batches(1):
+            pictures.append(to_float(x[0]))
+            bar.advance()
+        fitted = anomalies.fit(dae, pictures, on_image=bar.advance)
+    say_notes(good.notes, good.skipped)
+    return fitted
+
+
+def _page(worst: list[Found], limit: float | None, show_map: bool) -> Image.Image:
+    from ..gallery import heat, page
+
+    top = max(found.map.max().item() for found in worst)
+    rows = []
+    for found in worst:
+        mark = "" if limit is None or found.score <= limit else " !"
+        beside = [heat(found.map[None], top)[0]] if show_map else []
+        rows.append((f"{found.score:.3g}{mark} {Path(found.file).name}", [found.picture, *beside]))
+    return page(rows)
+
+
+def _say(scores: list[tuple[str, float, object]], limit: float | None, above: int, false_alarms: float) -> None:
+    for file, value, flag in scores[:LISTED]:
+        say(f"{value:10.4g}  {'!' if flag else ' '} {file}")
+    if limit is None:
+        say("note: the model keeps no scores of good pictures, so there is no threshold: give some by --good")
+        return
+    say(
+        f"{above} of {counted(len(scores), 'picture')} above {limit:.4g}, which at most {false_alarms:.2g} of good "
+        "pictures exceed"
+    )

@@ -1,0 +1,96 @@
+"""Anomaly scores: what they are zero for, what raises them, and what their threshold promises."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import GaussianData
+
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, anomaly, fit
+from dae_sampler.card import Card
+
+
+class Known(GaussianData):
+    """The exact denoiser of grey pictures with little grain, as the excess wants it."""
+
+    card = Card(size=(32, 32))
+
+
+def spotted(grain=0.02, brightness=0.4):
+    """A grainy picture, and the same with a spot."""
+    x = brightness + grain * torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    y = x.clone()
+    y[..., 8:14, 20:26] += 0.2
+    return x, y
+
+
+def test_the_excess_is_highest_where_a_picture_is_not_what_was_expected():
+    scorer = anomaly.Excess(Known(mean=0.4, variance=4e-4, shape=(1, 32, 32)))
+    plain, spot = spotted()
+    maps = scorer(spot)
+    assert maps.shape == (1, 32, 32)
+    row, column = divmod(int(maps.argmax()), 32)
+    assert 8 <= row < 14
+    assert 20 <= column < 26
+    assert anomaly.score(maps) > 2 * anomaly.score(scorer(plain))
+
+
+def test_a_picture_is_judged_against_itself():
+    plain, _ = spotted()
+    maps = torch.rand(2, 9, 9) + 0.1
+    torch.testing.assert_close(anomaly.relative(3 * maps), anomaly.relative(maps))
+    scorer = anomaly.Excess(Known(mean=0.4, variance=4e-4, shape=(1, 32, 32)))
+    torch.testing.assert_close(scorer(plain.repeat(2, 1, 1, 1))[1], scorer(plain)[0])  # whatever the batch
+
+
+def test_the_memory_finds_what_no_good_picture_holds():
+    dae = DenoisingAutoencoder("unet(8, 16)", "gaussian(0.02..1)", (1, None, None)).eval()
+    good = [torch.rand(1, 24 + 4 * i, 32, generator=torch.Generator().manual_seed(i)) / 2 for i in range(6)]
+    memory = anomaly.Neighbours(dae, good)
+    assert memory(good[0][None]).shape == (1, 24, 32)
+    assert memory(good[0][None], 0).mean() > memory(good[0][None]).mean()
+    odd = good[1].clone()
+    odd[:, 8:16, 8:16] = 1
+    place = int(memory(odd[None], 1).argmax())
+    assert 4 <= place // 32 < 20
+    assert 4 <= place % 32 < 20
+    scorer, known = anomaly.fit(dae, good)
+    assert isinstance(scorer, anomaly.Neighbours)
+    assert len(known) == 6
+    with pytest.raises(InputError, match="good"):
+        anomaly.Neighbours(dae, good[:1])
+
+
+def test_the_threshold_keeps_the_rate_of_false_alarms():
+    scores = torch.rand(400, 49, generator=torch.Generator().manual_seed(0))
+    new = torch.rand(400, 200, generator=torch.Generator().manual_seed(1))
+    for rate in (0.02, 0.1, 0.5):
+        limits = torch.tensor([anomaly.threshold(anomaly.quantiles(some.tolist()), rate) for some in scores])
+        found = (new > limits[:, None]).double().mean().item()
+        exact = 1 - math.ceil(50 * (1 - rate)) / 50  # the mean of a uniform order statistic
+        assert abs(found - exact) < 0.01
+        assert exact <= rate + 1e-9
+    with pytest.raises(InputError, match="99 or more"):
+        anomaly.threshold(anomaly.quantiles(scores[0].tolist()), 0.01)
+
+
+def test_many_scores_are_kept_as_a_few_quantiles():
+    kept = anomaly.quantiles([float(i) for i in range(5000)])
+    assert len(kept) == anomaly.QUANTILES
+    assert kept[-1] == (5000 / 5001, 4999.0)
+    assert anomaly.threshold(kept, 0.05) == pytest.approx(0.95 * 5000, rel=0.01)
+
+
+def test_training_leaves_quantiles_on_the_card_where_the_model_gives_scores():
+    images = torch.rand(40, 1, 8, 8)
+    recipe = Recipe(steps=2, batch=8, every=1)
+    dae = fit(DenoisingAutoencoder("dense(4)", "gaussian(0.02..1)", (1, 8, 8)), images, recipe)
+    assert len(dae.card.anomaly) == 4
+    assert dae.card.anomaly[-1][0] == 4 / 5
+    without = fit(DenoisingAutoencoder("dense(4)", "gaussian(0.5)", (1, 8, 8)), images, replace(recipe, held_out=0))
+    assert without.card.anomaly == ()
+    median = fit(DenoisingAutoencoder("dense(4)", "gaussian(0.5)", (1, 8, 8), "mae"), images, recipe)
+    assert median.card.anomaly == ()
+    with pytest.raises(InputError, match="bce"):
+        anomaly.Excess(median)
