@@ -1,5 +1,6 @@
 """The server of the web page, spoken to over a real socket."""
 
+import asyncio
 import base64
 import http.client
 import io
@@ -379,12 +380,22 @@ def test_more_jobs_than_there_may_be_are_refused_and_later_taken(port, monkeypat
     assert "result" in ask(port, task="sample", model="fixed", steps=1)[-1]
 
 
-def test_who_does_not_read_is_waited_for_and_then_dropped(port, monkeypatch):
-    monkeypatch.setattr(desks, "PATIENCE", 0.2)
-    stream = open_stream(port, **LONG)
-    wait_for(jobs)
-    wait_for(lambda: not jobs())
-    stream.close()
+def test_who_does_not_read_is_waited_for_and_then_dropped(monkeypatch):
+    monkeypatch.setattr(desks, "PATIENCE", 0.1)
+    desk, told = desks.Desk(), []
+
+    def work(tell):
+        for i in range(1000):
+            told.append(i)
+            tell({"step": i})
+
+    async def serve():
+        desk.open("a visitor who reads nothing", work)
+        while desk.jobs:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(serve(), 20))
+    assert 1 < len(told) < 10
 
 
 def test_turns_go_to_the_visitor_who_has_waited_longest():

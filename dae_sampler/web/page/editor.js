@@ -4,12 +4,13 @@ const MASK = '#ff4fa3'
 const MOST_UNDO = 30
 
 export class Editor {
-  constructor(picture, mask, cursor, changed) {
+  constructor(picture, mask, cursor, changed, begun) {
     this.picture = picture.getContext('2d', { willReadFrequently: true })
     this.mask = mask.getContext('2d', { willReadFrequently: true })
     this.cursor = cursor.getContext('2d')
     this.canvas = cursor
     this.changed = changed
+    this.begun = begun
     this.brush = 'draw'
     this.colour = '#ffffff'
     this.size = 2
@@ -52,6 +53,7 @@ export class Editor {
   }
 
   remember() {
+    this.begun()
     const all = [0, 0, this.width, this.height]
     this.past.push([this.picture.getImageData(...all), this.mask.getImageData(...all)])
     if (this.past.length > MOST_UNDO || this.width * this.height * this.past.length > 2 ** 25) this.past.shift()

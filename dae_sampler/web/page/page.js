@@ -20,8 +20,9 @@ const TABS = {
     lead: 'The score points to where pictures are likelier: orange pixels want to be brighter, blue ones darker.',
   },
 }
-const state = { models: [], model: null, tab: 'restore', running: null, preview: null }
-const editor = new Editor($('picture'), $('mask'), $('cursor'), () => edited())
+const state = { models: [], model: null, tab: 'restore', running: null, preview: null, filling: null }
+let waiting // for the next preview
+const editor = new Editor($('picture'), $('mask'), $('cursor'), edited, () => state.filling?.abort())
 const results = new Results((canvas) => {
   editor.put(canvas)
   if (state.tab === 'sample') choose('restore')
@@ -61,7 +62,7 @@ function describe() { // what this model offers for this tab
   $('colour').hidden = model.width > 0 && model.channels === 1
   $('from-model').hidden = Boolean(model.sample.why_not)
   const options = (task.samplers || []).map((sampler) => new Option(sampler.name, sampler.name))
-  $('sampler').replaceChildren(new Option(`the model’s: ${task.by}`, ''), ...options)
+  $('sampler').replaceChildren(new Option(`usual: ${task.by}`, ''), ...options)
   sampled()
   damaged()
 }
@@ -179,8 +180,8 @@ async function run(event) {
 }
 
 function drop() { // what runs, without a word
-  state.preview?.abort()
-  state.running?.abort()
+  clearTimeout(waiting)
+  for (const controller of [state.filling, state.preview, state.running]) controller?.abort()
   state.running = null
   busy(false)
 }
@@ -190,7 +191,6 @@ function busy(is) {
   $('results').setAttribute('aria-busy', is)
 }
 
-let waiting
 function preview() { // the damage, as soon as it is chosen
   clearTimeout(waiting)
   if (state.tab !== 'restore' || state.running || !$('damage').value) return
@@ -236,18 +236,18 @@ async function open(file) { // an upload, as the model takes it
   }
 }
 
-async function fromModel() {
+async function fromModel() { // a picture that the model makes, unless the visitor has one meanwhile
+  drop()
+  const controller = (state.filling = new AbortController())
   const seed = Math.floor(Math.random() * 1e9)
   const size = state.model.width ? {} : { width: 128, height: 128 }
-  $('from-model').disabled = true
   try {
-    for await (const told of ask({ task: 'sample', model: state.model.name, n: 1, seed, ...size })) {
-      if (told.result) editor.put(await loaded(told.result))
+    for await (const told of ask({ task: 'sample', model: state.model.name, n: 1, seed, ...size }, controller.signal)) {
+      const image = told.result && (await loaded(told.result))
+      if (image && !controller.signal.aborted) editor.put(image)
     }
   } catch (error) {
-    results.fail(error.message)
-  } finally {
-    $('from-model').disabled = false
+    if (error.name !== 'AbortError') results.fail(error.message)
   }
 }
 

@@ -41,6 +41,7 @@ export class Results {
     const pictures = Object.fromEntries(await Promise.all(PICTURES.filter((name) => told[name]).map(
       async (name) => [name, await loaded(told[name])])))
     if (asked !== this.asked) return // something else has been asked for meanwhile
+    if ($('status').textContent.startsWith('Waiting')) $('status').textContent = 'Working …'
     if (told.notes) this.note(told.notes)
     if (told.field) this.takeField(told, pictures)
     else if (told.damaged) this.takeBefore(pictures.damaged)
@@ -49,14 +50,9 @@ export class Results {
   }
 
   takeBefore(image) {
-    this.before = { title: this.titleOfBefore(), image }
+    const { task, damage } = this.asked
+    this.before = { title: task === 'inpaint' ? 'Hidden in grey' : damage ? 'Damaged' : 'Picture', image }
     this.draw([])
-  }
-
-  titleOfBefore() {
-    const { task, damage, level } = this.asked
-    if (task === 'inpaint') return 'Hidden in grey'
-    return damage ? `Damaged: ${damage}, level ${level}` : 'Picture'
   }
 
   takeField({ field, most }, pictures) {
@@ -175,8 +171,8 @@ export class Results {
   }
 
   stopped() {
-    const at = this.frames.at(-1)
-    $('status').textContent = at ? `Stopped after step ${at.step} of ${at.steps}` : 'Stopped'
+    const { hidden, value, max } = $('progress')
+    $('status').textContent = hidden ? 'Stopped' : `Stopped after step ${value} of ${max}`
   }
 
   fail(message) {
