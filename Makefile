@@ -1,5 +1,6 @@
 # make demo: generate and restore digits with the model that ships.  make test: linter, types and tests.
 # make test-extras: each extra in an environment of its own.
+# make test-web: the web page in a real browser; needs Chromium. SHOTS=FOLDER keeps pictures of it.
 # make paper DATA=...: measure docs/background/paper.md and docs/background/bce.md again.
 # make speed DATA=...: measure docs/results/performance.md again, all but its table of other libraries.
 # make peers DATA=...: train other libraries and by other losses for equal times, into docs/results/quality.md.
@@ -7,9 +8,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-EXTRAS := digits evaluate tensorboard interop
+EXTRAS := digits evaluate tensorboard web interop
 
-.PHONY: demo test test-extras paper speed interop peers clean
+.PHONY: demo test test-extras test-web paper speed interop peers clean
 
 demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
@@ -41,6 +42,12 @@ test-extra-%:  # each extra alone, in an environment of its own; what the others
 	.venv-extra/bin/python -m pip install --quiet '.[$*]' 'pytest>=8'
 	.venv-extra/bin/python -m pytest -o addopts= -q tests/extras
 	rm -rf .venv-extra
+
+test-web:
+	$(PYTHON) -m venv .venv-web
+	.venv-web/bin/python -m pip install --quiet '.[web]' 'playwright>=1.49' 'pytest>=8'
+	DAE_SAMPLER_SHOTS="$(SHOTS)" .venv-web/bin/python -m pytest -o addopts= -q -rs tests/extras/test_web.py \
+		tests/extras/test_web_page.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -87,4 +94,4 @@ peers:
 	.venv-peers/bin/python benchmarks/peers.py table
 
 clean:
-	rm -rf .venv .venv-extra .venv-interop .venv-peers demo
+	rm -rf .venv .venv-extra .venv-web .venv-interop .venv-peers demo

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -194,13 +195,23 @@ class Film:
         self.steps += 1
 
     def save(self, last: Tensor) -> None:
-        """Write an endless animation of some four seconds, which rests on ``last``."""
-        frames = [*self.frames, grid(last[:MOST_SHOWN])]
-        durations = [max(40, 4000 // len(frames))] * len(frames)
-        durations[-1] = 1500
+        """Write the animation, which rests on ``last``."""
         with replacing(self.path) as temporary:
-            frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+            animate([*self.frames, grid(last[:MOST_SHOWN])], temporary)
         self.saved = True
+
+
+def animate(frames: Sequence[Image.Image], file: Path | BinaryIO, kind: str | None = None) -> None:
+    """Write an endless animation of some four seconds, which rests on its last frame.
+
+    Args:
+        frames: one or more, of one size.
+        file: where to; a path's extension is the format.
+        kind: the format, for an open file.
+    """
+    durations = [max(40, 4000 // len(frames))] * len(frames)
+    durations[-1] = 1500
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 @cache

@@ -20,9 +20,10 @@ FLOORS = [
     {"sampling", "data", "gallery", "figures", "tiles", "anomaly"},
     {"training"},
     {"evaluation", "theory"},
+    {"web"},
     {"cli"},
 ]
-PILLOW = {"data", "gallery", "figures", "cli"}
+PILLOW = {"data", "gallery", "figures", "web", "cli"}
 
 
 def room(path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -38,18 +38,19 @@ class Picture(NamedTuple):
     """A sentence for each kind of thing that people should know of."""
 
 
-def read(path: Path, over: str = "black") -> Picture:
+def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | None = None) -> Picture:
     """The first page of a picture.
 
     Args:
-        path: the file, in any format that Pillow reads.
+        path: the file, or an open one, whose ``repr`` then names it in messages.
         over: what transparency is laid over, ``"black"`` or ``"white"``.
+        formats: Pillow's names of the formats to read; by default all that Pillow knows.
 
     Raises:
         InputError: the file is not a readable picture, is too large, or holds values that are not those of a picture.
     """
     try:
-        with _opened(path) as picture:
+        with _opened(path, formats) as picture:
             remarks = _remarks(path, picture)
             ImageOps.exif_transpose(picture, in_place=True)
             if picture.mode == "F" or picture.mode.startswith("I"):
@@ -162,13 +163,13 @@ def load_mask(mask: str | Path, shape: tuple[int, int, int]) -> Tensor:
     return keep
 
 
-def _opened(path: Path) -> ImageFile.ImageFile:
+def _opened(path: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> ImageFile.ImageFile:
     # What warnings do is a setting of the whole process: one thread at a time may change it, for the header alone.
     with _opening, warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-        return Image.open(path)
+        return Image.open(path, formats=formats)
 
 
-def _remarks(path: Path, picture: ImageFile.ImageFile) -> dict[str, str]:
+def _remarks(path: Path | BinaryIO, picture: ImageFile.ImageFile) -> dict[str, str]:
     remarks = {}
     pages = 1 if picture.format in _ONE_PICTURE else getattr(picture, "n_frames", 1)
     if pages > 1:
@@ -183,7 +184,7 @@ def _is_cut(codec: str, arguments: Any) -> bool:
     return ";16" in str(arguments) or (codec == "ppm" and arguments[1] > 255)
 
 
-def _deep(path: Path, picture: Image.Image) -> np.ndarray:
+def _deep(path: Path | BinaryIO, picture: Image.Image) -> np.ndarray:
     """Pixels of more than 8 bits, (H,W)."""
     pixels = np.asarray(picture)
     low, high = pixels.min(), pixels.max()
@@ -198,7 +199,7 @@ def _deep(path: Path, picture: Image.Image) -> np.ndarray:
     return 65535 - pixels if white_is_least else pixels
 
 
-def _laid(path: Path, rgba: Image.Image, over: str) -> tuple[Image.Image, dict[str, str]]:
+def _laid(path: Path | BinaryIO, rgba: Image.Image, over: str) -> tuple[Image.Image, dict[str, str]]:
     """A transparent picture over ``over``, RGB, and a remark where that leaves next to nothing of it."""
     laid = Image.alpha_composite(Image.new("RGBA", rgba.size, over), rgba).convert("RGB")
     alpha = np.asarray(rgba.getchannel("A"))

@@ -1,6 +1,7 @@
 """What each extra is for: with it, it works; without it, a sentence names it."""
 
 import json
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -54,8 +55,15 @@ def test_every_command_has_help_without_any_extra(command):
         "likelihood",
         "verify",
         "info",
+        "web",
     ]:
         assert "Examples:" in command(name, "--help")
+
+
+def test_the_web_page_names_its_extra_where_it_is_missing(command, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "dae_sampler.web.server", raising=False)
+    assert "pip install 'dae-sampler[web]'" in command("web", model, code=2)
 
 
 def test_evaluation_needs_no_extra_but_for_its_figures(command, model):
