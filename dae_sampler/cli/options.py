@@ -43,6 +43,8 @@ Out = Annotated[
 ]
 Trajectory = Annotated[Path | None, typer.Option(help="Write the way there as an animation: .gif or .webp.")]
 Every = Annotated[int, typer.Option(min=1, help="Keep every k-th step of the trajectory.")]
+OwnCorruption = Annotated[str, typer.Option(help="For a model of your own corruption: module:Class, to be imported.")]
+OwnNet = Annotated[str, typer.Option(help="For a model of your own network: module:Class, to be imported.")]
 Over = Annotated[str, typer.Option(help="Lay transparent pictures over black or white.")]
 
 
@@ -68,10 +70,8 @@ class How:
 class Compute:
     """What loads and runs a model."""
 
-    corruption: Annotated[
-        str, typer.Option(help="For a model of your own corruption: module:Class, to be imported.")
-    ] = ""
-    net: Annotated[str, typer.Option(help="For a model of your own network: module:Class, to be imported.")] = ""
+    corruption: OwnCorruption = ""
+    net: OwnNet = ""
     seed: Seed = 0
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     precision: Annotated[
