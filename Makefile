@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-EXTRAS := digits evaluate export tensorboard interop
+EXTRAS := digits evaluate export hub tensorboard interop
 
 .PHONY: demo test test-extras paper speed interop peers clean
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"pixels", "losses", "levels", "card"},
     {"corruption", "nets"},
     {"hub", "dae", "checkpoint"},
-    {"sampling", "data", "gallery", "figures", "tiles", "export"},
+    {"sampling", "data", "gallery", "figures", "tiles", "export", "sharing"},
     {"training"},
     {"evaluation", "theory"},
     {"cli"},

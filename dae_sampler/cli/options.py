@@ -21,7 +21,9 @@ SPELLED = {"start": "--from", "n": "-n", "as_json": "--json"}
 running: set[str] = set()
 """Names of the options of the command that runs, so that an error can tell which of them would help."""
 
-Model = Annotated[str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, or a run folder.")]
+Model = Annotated[
+    str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, a run folder, or hf:owner/name.")
+]
 Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (any depth), or an .npy/.npz array.")]
 Level = Annotated[
     str | None, typer.Option(help="Level to start from, such as sigma; a fraction too; default: the model's, or 0.4.")

@@ -50,6 +50,11 @@ def test_a_command_works_with_its_extra_or_names_it(command, model, tmp_path, ex
         assert not (tmp_path / "run").exists()
 
 
+def test_without_its_extra_the_hub_is_named_as_what_is_missing(command):
+    if not find_spec("huggingface_hub"):
+        assert "pip install 'dae-sampler[hub]'" in command("info", "hf:me/digits", code=2)
+
+
 def test_every_command_has_help_without_any_extra(command):
     for name in typer.main.get_command(app).commands:
         assert "Examples:" in command(name, "--help")
