@@ -157,6 +157,17 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     device = pick_device(job.device)
     precision = pick_precision(job.precision, device)
     done = run.done()
+    dataset = load_images(job, run, on_file)
+    dae = _build(job, dataset.shape, fresh=done == 0).to(device)
+    dae.precision = precision
+    start = Path(job.start).stem if job.start else ""
+    plans = _PLANS_OF_CROPS if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
+    dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=start)
+    return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done)
+
+
+def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None = None) -> Dataset | Crops:
+    """The images that a job trains on, brought to its size; arguments and errors of :func:`prepare`."""
     common: dict[str, Any] = {
         "root": Path(job.data_root) if job.data_root else None,
         "channels": job.channels,
@@ -166,17 +177,9 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
         "strict": job.strict,
         "on_file": on_file,
     }
-    dataset: Dataset | Crops
     if job.crop:
-        dataset = named.load_crops(job.data, job.crop, **common)
-    else:
-        dataset = named.load(job.data, size=parse_size(job.size) if job.size else None, **common)
-    dae = _build(job, dataset.shape, fresh=done == 0).to(device)
-    dae.precision = precision
-    start = Path(job.start).stem if job.start else ""
-    plans = _PLANS_OF_CROPS if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
-    dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=start)
-    return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done)
+        return named.load_crops(job.data, job.crop, **common)
+    return named.load(job.data, size=parse_size(job.size) if job.size else None, **common)
 
 
 def _build(job: Job, shape: tuple[int, int, int], fresh: bool) -> DenoisingAutoencoder:
