@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .lazy import exports
 
 if TYPE_CHECKING:
+    from . import data as data
     from .card import Card as Card
     from .checkpoint import load as load
     from .checkpoint import save as save
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from .corruption.base import Corruption as Corruption
     from .dae import DenoisingAutoencoder as DenoisingAutoencoder
     from .errors import InputError as InputError
+    from .evaluation.report import evaluate as evaluate
+    from .sampling import guidance as guidance
     from .sampling.functions import denoise as denoise
     from .sampling.functions import inpaint as inpaint
     from .sampling.functions import refine as refine
     from .sampling.functions import sample as sample
+    from .training.loop import StopTraining as StopTraining
     from .training.loop import fit as fit
     from .training.recipe import Recipe as Recipe
     from .training.run import Run as Run
@@ -39,8 +43,12 @@ __getattr__, __dir__, __all__ = exports(
         "InputError": "errors",
         "Recipe": "training.recipe",
         "Run": "training.run",
+        "StopTraining": "training.loop",
+        "data": "data",
         "denoise": "sampling.functions",
+        "evaluate": "evaluation.report",
         "fit": "training.loop",
+        "guidance": "sampling.guidance",
         "inpaint": "sampling.functions",
         "load": "checkpoint",
         "refine": "sampling.functions",

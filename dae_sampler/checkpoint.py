@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,23 +81,52 @@ def save(dae: DenoisingAutoencoder, path: str | Path, dtype: torch.dtype | None 
     Raises:
         InputError: ``path`` does not end in .safetensors, or cannot be written.
     """
-    from safetensors.torch import save_file
-
     path = Path(path).expanduser()
     if path.suffix != ".safetensors":
         raise InputError(f"cannot write the model to {path}: name it with .safetensors, so that it can be loaded")
     dae = getattr(dae, "_orig_mod", dae)  # torch.compile's wrapper would prefix the names of all weights
     weights = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in dae.state_dict().items()}
-    facts = dae.card.to_json() | {"sha256": _digest(weights)}
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata={KEY: json.dumps(facts, allow_nan=False)})
+        _write(weights, dae.card, temporary)
+
+
+def copy(model: str | Path, path: Path, **facts: Any) -> Card:
+    """Write a model to ``path`` with the same weights and, on its card, these facts; returns the card.
+
+    Raises:
+        InputError: as :func:`load`, or a fact is not what it has to be.
+    """
+    load(model)
+    source = resolve(model)
+    card = replace(read_card(source)[0], **facts)
+    with replacing(path) as temporary:
+        _write(_read(source), card, temporary)
+    return card
+
+
+def _write(weights: dict[str, torch.Tensor], card: Card, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    facts = card.to_json() | {"sha256": _digest(weights)}
+    save_file(weights, path, metadata={KEY: json.dumps(facts, allow_nan=False)})
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}): copy or train it again") from None
 
 
 def load(model: str | Path, device: str = "cpu", precision: str = "auto") -> DenoisingAutoencoder:
     """A trained model, ready to use.
 
     Args:
-        model: a shipped name such as ``"mnist"``, a ``.safetensors`` file, or a run folder.
+        model: a shipped name such as ``"mnist"``, a ``.safetensors`` file, a run folder, or a repository of the Hugging
+            Face hub, ``"hf:owner/name@revision"``, which needs the extra ``hub``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the device is good at it.
 
@@ -104,8 +134,6 @@ def load(model: str | Path, device: str = "cpu", precision: str = "auto") -> Den
         InputError: there is no such model, or its file does not hold one.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     from .dae import DenoisingAutoencoder
     from .device import pick_device, pick_precision
@@ -119,10 +147,7 @@ def load(model: str | Path, device: str = "cpu", precision: str = "auto") -> Den
         odd = next(iter(sorted(set(stored.items()) ^ set(needed.items()))))[0]
         raise InputError(f"{path} has weights that do not fit {card.net} (first at {odd}): copy or train it again")
     dae = DenoisingAutoencoder.from_card(card)
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}): copy or train it again") from None
+    weights = _read(path)
     if _digest(weights) != digest:
         raise InputError(f"{path} has weights that are not those it was saved with: copy or train it again")
     dae.load_state_dict(weights)

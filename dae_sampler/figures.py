@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
+    from .evaluation.diagnosis import History
     from .evaluation.report import Evaluation
     from .theory.densities import Density
 
@@ -94,4 +97,40 @@ def report(found: Evaluation, pictures: Image.Image) -> Figure:
     right.set(title="loss above its floor, test images", xlabel="level", ylabel="nats per pixel")
     if found.excess[0][0] > 0 and found.excess[-1][0] > 10 * found.excess[0][0]:
         right.set_xscale("log")
+    return figure
+
+
+def training(history: History, batch: int, pictures: Sequence[tuple[int, Path]]) -> Figure:
+    """The course of a run: losses, excess by level, speed, and below them its sample grids, (step, file) each."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(13, 6.4 if pictures else 4), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(4, 2.4)) if pictures else [figure]
+    left, middle, right = parts[0].subplots(1, 3)
+    steps = history.steps
+    left.plot(steps, history.loss, ".-", label="training")
+    left.plot(steps, history.held_out, ".-", label="held out")
+    floor = history.held_out[-1] - history.excess[-1]
+    if floor:
+        left.axhline(floor, linestyle="--", color="grey", label="floor of held-out images")
+    left.set(title="loss", xlabel="step", ylabel="per pixel")
+    left.legend()
+    courses = history.by_level or {float("nan"): history.excess}
+    for i, (level, course) in enumerate(courses.items()):
+        colour = colormaps["viridis"](i / max(1, len(courses) - 1))
+        middle.plot(steps, course, ".-", color=colour, label=f"{level:.3g}")
+    middle.set(title="held-out loss above its floor, by level", xlabel="step", yscale="log")
+    if history.by_level:
+        middle.legend(title="level", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    counts, times = np.diff([0, *steps]), np.diff([0.0, *history.seconds])
+    right.plot(steps, batch * counts / np.maximum(times, 1e-9), ".-")
+    right.set(title="speed", xlabel="step", ylabel="images/s", ylim=(0, None))
+    if pictures:
+        panels = parts[1].subplots(1, len(pictures), squeeze=False)[0]
+        for axes, (step, path) in zip(panels, pictures, strict=True):
+            with Image.open(path) as grid:
+                axes.imshow(grid.crop((0, 0, grid.width // 2, grid.height // 2)), cmap="gray", interpolation="nearest")
+            axes.set(title=f"step {step:,}", xticks=[], yticks=[])
     return figure

@@ -12,12 +12,13 @@ def exports(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any], 
 
     Args:
         package: its ``__name__``.
-        homes: the module, relative to the package, of each name.
+        homes: the module, relative to the package, of each name; a module's own name stands for the module.
     """
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f".{homes[name]}", package), name)
+        module = import_module(f".{homes[name]}", package)
+        return module if homes[name].split(".")[-1] == name else getattr(module, name)
 
     return get, lambda: sorted(homes), sorted(homes)

@@ -46,10 +46,12 @@ def test_every_command_shown_is_one_that_the_program_takes(where, words):
     PROGRAM.commands[name].make_context(name, arguments)  # parses, and does not run
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/python.md"])
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        exec(compile(block, "README.md", "exec"), {})
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text() if PAGES else "", re.DOTALL):
+        exec(compile(block, page, "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

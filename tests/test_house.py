@@ -17,7 +17,7 @@ FLOORS = [
     {"pixels", "losses", "levels", "card"},
     {"corruption", "nets"},
     {"hub", "dae", "encoder", "checkpoint"},
-    {"sampling", "data", "gallery", "figures", "tiles", "anomaly"},
+    {"sampling", "data", "gallery", "figures", "tiles", "anomaly", "export", "sharing"},
     {"training"},
     {"evaluation", "theory"},
     {"web"},

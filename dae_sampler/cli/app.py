@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -13,11 +14,16 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import InputError
-
-# they enter their commands, in the order that --help has them
-from . import train, generate, restore, denoise, inpaint, corrupt, encode, anomaly, evaluate, likelihood, verify, models, web  # noqa: F401 # isort: skip
 from .console import go_on_unheard
 from .options import app, as_options, running
+
+COMMANDS = (
+    *("train", "generate", "restore", "denoise", "inpaint", "corrupt", "encode", "anomaly"),
+    *("evaluate", "likelihood", "verify", "models", "report", "export", "push", "web"),
+)
+"""The modules, which enter their commands, in the order that --help has them."""
+for _name in COMMANDS:
+    import_module(f".{_name}", __package__)
 
 
 def main() -> None:

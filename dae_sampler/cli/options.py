@@ -24,7 +24,9 @@ SPELLED = {"start": "--from", "n": "-n", "as_json": "--json"}
 running: set[str] = set()
 """Names of the options of the command that runs, so that an error can tell which of them would help."""
 
-Model = Annotated[str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, or a run folder.")]
+Model = Annotated[
+    str, typer.Argument(help="A shipped model's name (mnist), a .safetensors file, a run folder, or hf:owner/name.")
+]
 Source = Annotated[Path, typer.Argument(help="A picture, a folder of pictures (any depth), or an .npy/.npz array.")]
 Level = Annotated[
     str | None, typer.Option(help="Level to start from, such as sigma; a fraction too; default: the model's, or 0.4.")
@@ -50,6 +52,8 @@ Resize = Annotated[
     bool, typer.Option("--resize", help="Bring pictures to the one size that a model has; they come out in that size.")
 ]
 Large = Annotated[bool, typer.Option("--large", help="Allow pictures of more pixels than Pillow's limit, 89 million.")]
+OwnCorruption = Annotated[str, typer.Option(help="For a model of your own corruption: module:Class, to be imported.")]
+OwnNet = Annotated[str, typer.Option(help="For a model of your own network: module:Class, to be imported.")]
 Over = Annotated[str, typer.Option(help="Lay transparent pictures over black or white.")]
 
 
@@ -75,10 +79,8 @@ class How:
 class Compute:
     """What loads and runs a model."""
 
-    corruption: Annotated[
-        str, typer.Option(help="For a model of your own corruption: module:Class, to be imported.")
-    ] = ""
-    net: Annotated[str, typer.Option(help="For a model of your own network: module:Class, to be imported.")] = ""
+    corruption: OwnCorruption = ""
+    net: OwnNet = ""
     seed: Seed = 0
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     precision: Annotated[

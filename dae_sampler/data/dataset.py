@@ -67,11 +67,7 @@ class Dataset:
 
     def split(self, held_out: int) -> tuple[Tensor, Tensor]:
         """Rows to train on and ``held_out`` rows to validate on, every k-th; all rows for both if it is 0."""
-        rows = torch.arange(len(self))
-        if not held_out:
-            return rows, rows
-        chosen = every_kth(len(self), held_out)
-        return rows[~chosen], rows[chosen]
+        return split_rows(len(self), held_out)
 
     def take(self, rows: Tensor, noise: Noise | None = None) -> Batch:
         """The images of ``rows``, int64 (B,). ``noise`` has nothing to decide here.
@@ -94,6 +90,15 @@ class Dataset:
         for row in rows.tolist():
             digest.update(images[row].cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def split_rows(n: int, held_out: int) -> tuple[Tensor, Tensor]:
+    """Rows of ``n`` to train on and ``held_out`` rows to validate on, every k-th; all rows for both if it is 0."""
+    rows = torch.arange(n)
+    if not held_out:
+        return rows, rows
+    chosen = every_kth(n, held_out)
+    return rows[~chosen], rows[chosen]
 
 
 def every_kth(n: int, count: int) -> Tensor:

@@ -19,7 +19,7 @@ from ..sampling import tasks
 from ..sampling.plan import Plan, resolve
 from ..sampling.samplers import State
 from ..training.validation import validate
-from .features import Features, embed
+from .features import Features, embed, feature_space
 from .metrics import Reference, Scores, baseline, nearest
 
 SHOWN = 64
@@ -65,7 +65,7 @@ def evaluate(
     dae: DenoisingAutoencoder,
     train: Tensor,
     test: Tensor,
-    features: Features,
+    features: Features | str = "mnist",
     *,
     n: int = 10_000,
     plan: Plan | None = None,
@@ -78,7 +78,7 @@ def evaluate(
         dae: the model.
         train, test: real images of the model's shape, (N,C,H,W), uint8 or float in [0,1]; binarised as the
             model's were.
-        features: the space to compare in, of :func:`feature_space`.
+        features: the space to compare in, or its name, as :func:`.features.feature_space` takes it.
         n: how many to sample; at most the number of training images.
         plan: how to sample; by default the model's.
         seed, on_step: as for :func:`~dae_sampler.sampling.tasks.sample`.
@@ -87,6 +87,7 @@ def evaluate(
         InputError: the images are not of the model's shape, or too few.
     """
     train, test = (as_images(x, what=what, shape=dae.shape) for x, what in ((train, "train"), (test, "test")))
+    space = feature_space(features, dae.shape) if isinstance(features, str) else features
     if n > len(train):
         raise InputError(f"n is {n}, but there are {len(train)} training images to compare with: lower `n`")
     if how := dae.card.binarise:
@@ -104,7 +105,7 @@ def evaluate(
     seconds = time.monotonic() - began
     hook.remove()
     evaluations = distributed.all_reduce(torch.tensor(float(calls))).item() / n
-    of_train, of_test, of_fake = (embed(features, x) for x in (train, test, fake))
+    of_train, of_test, of_fake = (embed(space, x) for x in (train, test, fake))
     real = Reference(of_test)
     to_training, index = nearest(of_fake, of_train)
     shown = torch.stack([fake[:SHOWN], to_float(train[index[:SHOWN]])], 1).flatten(0, 1)

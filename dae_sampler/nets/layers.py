@@ -28,7 +28,9 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Repeat the right and lower edges of (B,C,H,W) until height and width are multiples."""
     below, right = (-side % multiple for side in x.shape[-2:])
     with torch.autocast(x.device.type, enabled=False):  # which would have it copied to float32 and back
-        return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
+        if torch.compiler.is_exporting() or below or right:  # what is exported pads, if by nothing, whatever the size
+            return F.pad(x, (0, right, 0, below), mode="replicate")
+    return x
 
 
 def in_float32(layer: nn.Module, h: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = exports(
         "Job": "recipe",
         "Recipe": "recipe",
         "Run": "run",
+        "StopTraining": "loop",
         "TrainingInterrupted": "loop",
         "fit": "loop",
         "validate": "validation",

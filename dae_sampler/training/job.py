@@ -161,20 +161,7 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     device = pick_device(job.device)
     precision = pick_precision(job.precision, device)
     done = run.done()
-    common: dict[str, Any] = {
-        "root": Path(job.data_root) if job.data_root else None,
-        "channels": job.channels,
-        "fit": job.fit,
-        "over": job.over,
-        "without": [run.folder],
-        "strict": job.strict,
-        "on_file": on_file,
-    }
-    dataset: Dataset | Crops
-    if job.crop:
-        dataset = named.load_crops(job.data, job.crop, **common)
-    else:
-        dataset = named.load(job.data, size=parse_size(job.size) if job.size else None, **common)
+    dataset = load_images(job, run, on_file)
     dae = DenoisingAutoencoder(job.net, job.corruption, dataset.shape, job.loss, job.seed)
     note = start.load_weights(dae, job.start) if job.start and not done else ""
     dae = dae.to(device)
@@ -185,6 +172,22 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
         plans["encode"] = encoder.usual(dae)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
     return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done, note)
+
+
+def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None = None) -> Dataset | Crops:
+    """The images that a job trains on, brought to its size; arguments and errors of :func:`prepare`."""
+    common: dict[str, Any] = {
+        "root": Path(job.data_root) if job.data_root else None,
+        "channels": job.channels,
+        "fit": job.fit,
+        "over": job.over,
+        "without": [run.folder],
+        "strict": job.strict,
+        "on_file": on_file,
+    }
+    if job.crop:
+        return named.load_crops(job.data, job.crop, **common)
+    return named.load(job.data, size=parse_size(job.size) if job.size else None, **common)
 
 
 def train(

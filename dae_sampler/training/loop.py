@@ -27,6 +27,7 @@ from ..card import Pairs
 from ..dae import DenoisingAutoencoder
 from ..data.crops import Crops
 from ..data.dataset import Dataset, as_dataset
+from ..data.items import Items
 from ..device import keep_freed_memory
 from ..errors import InputError
 from ..nets import stages_of
@@ -56,13 +57,17 @@ class Progress:
     """Of the averaged weights, if they were validated after this step."""
 
 
+class StopTraining(Exception):  # noqa: N818 - not an error
+    """Raised by ``on_progress``, in every process, to end the training there as if all steps were done."""
+
+
 class TrainingInterrupted(Exception):  # noqa: N818 - not an error
     """Raised from ``fit`` after the state was saved, when ``should_stop`` said so."""
 
 
 def fit(
     dae: DenoisingAutoencoder,
-    images: Dataset | Crops | Tensor | np.ndarray,
+    images: Dataset | Crops | Tensor | np.ndarray | Any,
     recipe: Recipe | None = None,
     *,
     run: Run | None = None,
@@ -73,12 +78,13 @@ def fit(
 
     Args:
         dae: the model, on its device and with its precision.
-        images: a :class:`~..data.dataset.Dataset`, or (N,C,H,W), a tensor or an array, uint8 or float in [0,1], in
-            memory or memory-mapped.
+        images: a :class:`~..data.dataset.Dataset`; (N,C,H,W), a tensor or an array, uint8 or float in [0,1], in memory
+            or memory-mapped; or whatever has a length and takes an index, such as a map-style data set of torch's or an
+            array of h5py, see :class:`~..data.items.Items`.
         recipe: how to train; ``Recipe()`` by default.
         run: where to write metrics, state and models; training goes on from its state if it has one. All processes
             read the state, the first writes.
-        on_progress: called after each step.
+        on_progress: called after each step; :class:`StopTraining`, raised from it, ends the training.
         should_stop: asked after each step; if true, the state is saved and :class:`TrainingInterrupted` raised.
 
     Raises:
@@ -102,24 +108,37 @@ def fit(
             row = state.metrics(checked)
             if writer:
                 writer.add_metrics(row)
-        if on_progress:
-            on_progress(Progress(state.step, loss, state.average, checked))
-        if checked or stop:  # last, so that whatever was lost with a killed process is made again
+        ended = _is_ended(on_progress, Progress(state.step, loss, state.average, checked))
+        if checked or stop or ended:  # last, so that whatever was lost with a killed process is made again
             state.check()
             if writer:
                 writer.save_state(*state.snapshot())
         if stop and not last:
             distributed.barrier()  # for the first to have saved
             raise TrainingInterrupted
+        if ended:
+            break
     state.finish(writer, held_out if recipe.validation_size(len(dataset)) else None)
     return dae.eval()
 
 
-def _fitting(
-    dae: DenoisingAutoencoder, images: Dataset | Crops | Tensor | np.ndarray, recipe: Recipe
-) -> tuple[Dataset | Crops, Recipe]:
+def _is_ended(on_progress: Callable[[Progress], None] | None, progress: Progress) -> bool:
+    """Tell of a step; whether that ends the training."""
+    try:
+        if on_progress:
+            on_progress(progress)
+    except StopTraining:
+        return True
+    return False
+
+
+def _fitting(dae: DenoisingAutoencoder, images: Any, recipe: Recipe) -> tuple[Dataset | Crops | Items, Recipe]:
     """The images as a data set, if the model takes them, and the recipe as the corruption wants it."""
-    dataset = images if isinstance(images, Dataset | Crops) else as_dataset(images)
+    dataset: Dataset | Crops | Items
+    if isinstance(images, Dataset | Crops | Items):
+        dataset = images
+    else:
+        dataset = as_dataset(images) if isinstance(images, Tensor | np.ndarray) else Items.of(images)
     if not fits(dataset.shape, dae.shape):
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
     if recipe.l1 and "code" not in stages_of(dae.net):
@@ -134,7 +153,7 @@ class TrainingState:
 
     SAVED = ("step", "recorded", "best", "best_step")
 
-    def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe, dataset: Dataset | Crops) -> None:
+    def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe, dataset: Dataset | Crops | Items) -> None:
         self.dae, self.recipe, self.dataset = dae, recipe, dataset
         self.step, self.seconds, self.started = 0, 0.0, time.monotonic()
         if recipe.batch % distributed.get_world_size():

@@ -13,6 +13,7 @@ from ..card import Pairs
 from ..dae import DenoisingAutoencoder
 from ..data.crops import Crops
 from ..data.dataset import Dataset, every_kth
+from ..data.items import Items
 from ..errors import InputError
 from ..losses import MEAN_SEEKING, entropy, per_image
 from ..noise import Noise, StepNoise
@@ -64,7 +65,7 @@ class MeanLoss(nn.Module):
         return loss + self.l1 * self.dae.code(seen, level).abs().mean() if self.l1 else loss
 
 
-def anomaly_scores(dae: DenoisingAutoencoder, images: Dataset | Crops, rows: Tensor) -> Pairs:
+def anomaly_scores(dae: DenoisingAutoencoder, images: Dataset | Crops | Items, rows: Tensor) -> Pairs:
     """Quantiles of the anomaly scores of the pictures of ``rows``, for the card; none where the model gives none."""
     try:
         excess = anomaly.Excess(dae)

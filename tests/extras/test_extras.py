@@ -7,8 +7,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+import typer
 
 from dae_sampler import DenoisingAutoencoder, save
+from dae_sampler.cli.options import app
 
 SMALL = ["--net", "dense(4)", "--steps", 1, "--batch", 4]
 
@@ -25,38 +27,37 @@ def model(tmp_path, monkeypatch):
 
 EVALUATE = ["--data", "x.npy", "--test", "x.npy", "--features", "flat:pixels", "-n", 8, "--steps", 1]
 NEEDS = {
-    "digits": ("sklearn", ["train", "digits", *SMALL, "--out", "run"]),
-    "evaluate": ("matplotlib", ["evaluate", "MODEL", *EVALUATE, "--report", "report.png"]),
-    "tensorboard": ("tensorboard", ["train", "x.npy", *SMALL, "--tensorboard", "--out", "run"]),
+    "digits": ("sklearn", ["train", "digits", *SMALL, "--out", "run"], "run/model.safetensors"),
+    "evaluate": ("matplotlib", ["evaluate", "MODEL", *EVALUATE, "--report", "report.png"], "report.png"),
+    "export": ("onnxscript", ["export", "MODEL", "m.onnx"], "m.onnx"),
+    "tensorboard": (
+        "tensorboard",
+        ["train", "x.npy", *SMALL, "--tensorboard", "--out", "run"],
+        "run/model.safetensors",
+    ),
 }
 
 
 @pytest.mark.parametrize("extra", NEEDS)
 def test_a_command_works_with_its_extra_or_names_it(command, model, tmp_path, extra):
-    package, words = NEEDS[extra]
+    package, words, made = NEEDS[extra]
     words = [model if word == "MODEL" else word for word in words]
     if find_spec(package):
         command(*words)
-        assert (tmp_path / ("report.png" if extra == "evaluate" else "run/model.safetensors")).is_file()
+        assert (tmp_path / made).is_file()
     else:
         assert f"pip install 'dae-sampler[{extra}]'" in command(*words, code=2)
+        assert not (tmp_path / made).exists()
         assert not (tmp_path / "run").exists()
 
 
+def test_without_its_extra_the_hub_is_named_as_what_is_missing(command):
+    if not find_spec("huggingface_hub"):
+        assert "pip install 'dae-sampler[hub]'" in command("info", "hf:me/digits", code=2)
+
+
 def test_every_command_has_help_without_any_extra(command):
-    for name in [
-        "train",
-        "sample",
-        "refine",
-        "denoise",
-        "inpaint",
-        "corrupt",
-        "evaluate",
-        "likelihood",
-        "verify",
-        "info",
-        "web",
-    ]:
+    for name in typer.main.get_command(app).commands:
         assert "Examples:" in command(name, "--help")
 
 
