@@ -6,6 +6,7 @@ multiples of the stride and the halo covers its receptive radius.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -45,14 +46,15 @@ class Tiled:
 
     Args:
         dae: a model of any size.
-        tile: side of a tile's middle in pixels, rounded up to the model's stride.
+        tile: side of a tile's middle in pixels, rounded up to the model's stride and to the grid of its corruption.
         halo: pixels around it; by default the model's receptive radius, which gives what the whole image gives.
     """
 
     def __init__(self, dae: DenoisingAutoencoder, tile: int = TILE, halo: int | None = None) -> None:
         self.dae, self.card = dae, dae.card
         self.corruption, self.shape, self.device = dae.corruption, dae.shape, dae.device
-        self.tile, self.halo = (_up(v, dae.card.stride) for v in (tile, dae.card.radius if halo is None else halo))
+        step = math.lcm(dae.card.stride, dae.corruption.grid)
+        self.tile, self.halo = (_up(v, step) for v in (tile, dae.card.radius if halo is None else halo))
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         if max(x.shape[2:]) <= self.tile + 2 * self.halo:
@@ -84,6 +86,6 @@ def for_pictures(dae: DenoisingAutoencoder) -> Denoiser:
     return ByChannel(Tiled(dae)) if dae.shape[0] == 1 else Tiled(dae)
 
 
-def _up(value: int, stride: int) -> int:
+def _up(value: int, step: int) -> int:
     """The next multiple."""
-    return -(-value // stride) * stride
+    return -(-value // step) * step

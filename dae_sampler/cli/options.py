@@ -30,6 +30,10 @@ Damage = Annotated[
     str | None,
     typer.Option(help="How strong the damage is, such as sigma of the noise: 0.1, 25/255, or auto to estimate it."),
 ]
+Noise = Annotated[
+    str | None,
+    typer.Option(help="Sigma of the noise that the pictures carry, if you know it: 0.1 or 25/255; see blind spots."),
+]
 DataRoot = Annotated[str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Folder for named data sets.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

@@ -11,15 +11,16 @@ import typer
 
 from ..spec import parse_number
 from .console import console, counted, listed, say, say_next, say_notes
-from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array
+from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array, range_of
 from .generate import Watched
-from .options import Compute, Damage, How, Level, Model, Source, command, own
+from .options import Compute, Damage, How, Level, Model, Noise, Source, command, own
 from .whole import restore_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..gallery import Film
+    from ..pixels import Range
     from ..sampling.plan import Plan
     from ..sampling.samplers import Denoiser
 
@@ -64,7 +65,7 @@ def refine(
 
     _restore("refined", dae, source, plan, how, places, apply)
     higher = min(1.5 * (plan.level or 0), dae.corruption.high)
-    if plan.level is not None and higher > plan.level:
+    if higher > (plan.level or 0):
         say("to invent more:")
         say_next(
             "dae-sampler", "refine", model, source, "--level", f"{higher:g}", *own(compute.corruption, compute.net)
@@ -82,6 +83,7 @@ def denoise(
     places: Places,
     compute: Compute,
     level: Damage = None,
+    noise: Noise = None,
     strength: Annotated[
         float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
     ] = 1.0,
@@ -99,8 +101,9 @@ def denoise(
 
     dae = for_pictures(compute.load(model))
     given = None if level in (None, "auto") else parse_number(str(level), "level")
-    plan = resolve("denoise", dae, how.sampler, how.steps, given)
-    if plan.level is None:
+    known = None if noise is None else parse_number(noise, "noise")
+    plan = resolve("denoise", dae, how.sampler, how.steps, given, known)
+    if plan.estimated:
         how = replace(how, batch=1)  # each image has a level of its own
     levels: list[float] = []
     cut_off: list[float] = []
@@ -111,7 +114,7 @@ def denoise(
         return levels[-1]
 
     def apply(batches: Iterator[Tensor], **options: Any) -> Iterator[Tensor]:
-        estimating = level_of if plan.level is None else None
+        estimating = level_of if plan.estimated else None
         return tasks.denoise(dae, batches, plan, level_of=estimating, seed=compute.seed, **options)
 
     _restore("denoised", dae, source, plan, how, places, apply)
@@ -123,7 +126,7 @@ def denoise(
                 "higher; give it by --level if you know it"
             )
     if not places.compare:
-        asked = [] if level is None else ["--level", level]
+        asked = [word for name, text in (("--level", level), ("--noise", noise)) if text for word in (name, text)]
         again = own(compute.corruption, compute.net)
         say_next("dae-sampler", "denoise", model, source, *asked, "--compare", *again)
 
@@ -145,12 +148,13 @@ def _restore(
     """Read, apply, write: what refine and denoise have in common."""
     out = destination(name, source, places.out)
     beside = beside_of(out) if places.compare else None
+    span = range_of(dae)
     film, shown = places.film(), Shown()
     also = [path for path in (beside, places.trajectory) if path]
     if dae.shape[1] or is_array(source) or is_array(out):
-        count = _restore_images(dae, source, out, also, plan, how, places, film, shown, apply)
+        count = _restore_images(dae, source, out, also, plan, how, places, film, shown, apply, span)
     else:
-        count = restore_whole(dae, source, out, also, places.strict, film, shown, apply)
+        count = restore_whole(dae, source, out, also, places.strict, film, shown, apply, span)
     if beside:
         shown.save(beside)
     start = "" if plan.level is None else f" from level {plan.level:g}"
@@ -169,17 +173,16 @@ def _restore_images(
     film: Film | None,
     shown: Shown,
     apply: Callable[..., Iterator[Tensor]],
+    span: Range | None,
 ) -> int:
     """Images in batches, into a folder, a grid or an array, with ``also`` beside it; how many were written."""
     from ..data.inputs import open_inputs
     from ..gallery import Writer
     from ..sampling.tasks import batch_size
 
-    most = plan.level or dae.corruption.high  # an estimated level may be any of the model's
+    beyond = dae.corruption.overshoot(plan.level or dae.corruption.high)  # an estimated level may be any
     shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
-    inputs = open_inputs(
-        source, shape, beyond=dae.corruption.overshoot(most), over=places.over, strict=places.strict, without=[out]
-    )
+    inputs = open_inputs(source, shape, beyond=beyond, span=span, over=places.over, strict=places.strict, without=[out])
     writer = Writer(out, inputs.count)
     guard(inputs, source, writer, *also)
     with writer, Watched(dae, plan, inputs.count, how.batch, film) as watched:

@@ -67,8 +67,8 @@ class Files:
         files.check_apart(self.found, [*goals, *also])
 
 
-def open_files(source: Path, out: Path, *, strict: bool) -> Files:
-    """Look at the files once, for their ranges.
+def open_files(source: Path, out: Path, *, strict: bool, span: Range | None = None) -> Files:
+    """Look at the files once, for their ranges, if there is no ``span``: the values that are black and white.
 
     Raises:
         InputError: there are none; ``strict`` is set and one cannot be read; or ``out`` is one file for several.
@@ -87,7 +87,9 @@ def open_files(source: Path, out: Path, *, strict: bool) -> Files:
         name: find_range(np.dtype(name), low, high) if name in PLAIN else (low, max(high, low + 1))
         for name, (low, high) in extremes.items()
     }
-    said = [describe_range(np.dtype(name), span, f"{name} pixels in {source}") for name, span in spans.items()]
+    said = [describe_range(np.dtype(name), found, f"{name} pixels in {source}") for name, found in spans.items()]
+    if span:
+        spans, said = dict.fromkeys(spans, span), []
     folder = source if source.is_dir() else source.parent
     return Files(found, folder, out, spans, [*left_out, *filter(None, said)])
 
@@ -169,6 +171,7 @@ def restore_whole(
     film: Film | None,
     shown: Shown,
     apply: Callable[..., Iterator[Tensor]],
+    span: Range | None,
 ) -> int:
     """Picture files of any size by a task, each as it was but for its pixels, with ``also`` beside them; how many."""
 
@@ -183,6 +186,6 @@ def restore_whole(
         shown.add(x, made)
         return made
 
-    todo = open_files(source, out, strict=strict)
+    todo = open_files(source, out, strict=strict, span=span)
     todo.check_apart(also)
     return restore_files(todo, restored, strict=strict)
