@@ -74,15 +74,16 @@ def hide(x: Tensor, hidden: Tensor, noise: Noise) -> Tensor:
     side = 2 * REACH + 1
     pick = (noise.uniform((len(x), 1, height, width)) * (side**2 - 1)).long()
     pick = pick + (pick >= side**2 // 2)  # the middle is the pixel itself
-    rows = _reflected(torch.arange(height, device=x.device)[:, None] + pick // side - REACH, height)
-    columns = _reflected(torch.arange(width, device=x.device) + pick % side - REACH, width)
+    rows = _moved(torch.arange(height, device=x.device)[:, None], pick // side - REACH, height)
+    columns = _moved(torch.arange(width, device=x.device), pick % side - REACH, width)
     index = (rows * width + columns).flatten(2).expand(-1, x.shape[1], -1)
     return torch.where(hidden, x.flatten(2).gather(2, index).view_as(x), x)
 
 
-def _reflected(place: Tensor, size: int) -> Tensor:
-    """Places along a line of ``size`` pixels, those beyond its ends reflected."""
-    return (size - 1 - (size - 1 - place.abs()).abs()).clamp(0, size - 1)
+def _moved(place: Tensor, by: Tensor, size: int) -> Tensor:
+    """Places along a line of ``size`` pixels, moved the other way where the line ends: never to where they were."""
+    there = place + by
+    return torch.where((there >= 0) & (there < size), there, place - by).clamp(0, size - 1)
 
 
 def local_mean(x: Tensor) -> Tensor:

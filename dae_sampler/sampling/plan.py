@@ -129,11 +129,11 @@ def can_estimate(dae: Denoiser) -> bool:
 def _check_task(task: str, q: Corruption, level: float | None) -> None:
     if not q.has_level and task != "denoise":
         raise InputError(
-            f"this model has {q}, which no noise can be added to: denoise pictures with it, or train one with "
+            f"this model was trained under {q}, which adds no noise: denoise pictures with it, or train one with "
             f"`corruption` 'gaussian(0.01..20)' to {task}"
         )
     if not q.has_level and level is not None:
-        raise InputError(f"this model has {q}, and so no level: leave out `level`")
+        raise InputError(f"this model was trained under {q}, which has no level: leave out `level`")
     if task == "denoise" and q.extra:
         raise InputError(f"{q} shows which pixels are damaged: give a mask to inpaint instead")
     if task == "inpaint" and not any(row.painting is not None and row.fits(q) for row in SAMPLERS.values()):
@@ -143,7 +143,7 @@ def _check_task(task: str, q: Corruption, level: float | None) -> None:
 def _check_noise(noise: float, q: Corruption) -> float:
     """The sigma of the noise in the images, if the corruption has a use for it."""
     if not q.takes_noise:
-        raise InputError(f"this model has {q}, to which the noise of the images tells nothing: leave out `noise`")
+        raise InputError(f"this model was trained under {q}, which makes no use of the noise in the images: leave out `noise`")
     if not 0 < noise < math.inf:
         raise InputError(f"`noise` must be above 0, got {noise:g}")
     return noise
