@@ -68,7 +68,7 @@ def load_exposures(
     width, height = size or (0, 0)
     shapes = [(count, height or page.shape[0], width or page.shape[1]) for page in pixels]
     ready = [
-        torch.from_numpy(depths.to_deepest(pictures.bring_to(page, shape, fit)))
+        torch.from_numpy(depths.to_deepest(pictures.bring_to(page, shape, fit)).copy())
         for page, shape in zip(pixels, shapes, strict=True)
     ]
     if side:

@@ -27,9 +27,9 @@ class Exact:
 
 
 def test_bce_has_its_minimum_at_the_mean_of_targets_outside_the_unit_interval():
-    targets = 0.3 + 2 * torch.randn(100_000, dtype=torch.float64)
+    targets = 0.3 + 2 * torch.randn(20_000, dtype=torch.float64)
     mean = targets.mean()
-    z = torch.linspace(-6, 6, 241, dtype=torch.float64).requires_grad_()
+    z = torch.linspace(-6, 6, 121, dtype=torch.float64).requires_grad_()
     losses = torch.stack([bce(one.expand_as(targets), targets).mean() for one in z])
     (slope,) = torch.autograd.grad(losses.sum(), z)
     torch.testing.assert_close(slope, torch.sigmoid(z.detach()) - mean)  # 0 where sigmoid(z) is the mean, rising
