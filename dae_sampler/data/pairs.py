@@ -86,7 +86,8 @@ def _matched(
         if None not in sizes and sizes[0] != sizes[1]:
             there, here = (_by(size) for size in sizes if size)
             raise InputError(f"{x.files[name]} is {there}, {y.files[name]} is {here}: partners have one size")
-    alone = sorted(str(side.files[name]) for side in (x, y) for name in side.files.keys() - set(names))
+    lonely = [(side, side.files[name]) for side in (x, y) for name in side.files.keys() - set(names)]
+    alone = sorted(str(side.folder.name / path.relative_to(side.folder)) for side, path in lonely)
     said = [f"left out {len(alone)} without a partner ({some_of(alone, 20)})"] if alone else []
     files = [x.files[name] for name in names], [y.files[name] for name in names]
     return (x.folder, y.folder), files, [*x.left_out, *y.left_out, *said]
