@@ -143,7 +143,9 @@ def _check_task(task: str, q: Corruption, level: float | None) -> None:
 def _check_noise(noise: float, q: Corruption) -> float:
     """The sigma of the noise in the images, if the corruption has a use for it."""
     if not q.takes_noise:
-        raise InputError(f"this model was trained under {q}, which makes no use of the noise in the images: leave out `noise`")
+        raise InputError(
+            f"this model was trained under {q}, which makes no use of the noise in the images: leave out `noise`"
+        )
     if not 0 < noise < math.inf:
         raise InputError(f"`noise` must be above 0, got {noise:g}")
     return noise
