@@ -6,6 +6,7 @@ multiples of the stride and the halo covers its receptive radius. Half the radiu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -56,7 +57,7 @@ class Tiled:
 
     Args:
         dae: a model of any size.
-        tile: side of a tile's middle in pixels, rounded up to the model's stride.
+        tile: side of a tile's middle in pixels, rounded up to the model's stride and to the grid of its corruption.
         halo: pixels around it. The model's receptive radius gives what the whole image gives. Beyond ``ENOUGH`` pixels
             half of it is the default, for what lies farther hardly counts: within 1/255 by the models that ship.
         on_tile: told of each tile.
@@ -67,9 +68,9 @@ class Tiled:
     ) -> None:
         self.dae, self.card, self.on_tile = dae, dae.card, on_tile
         self.corruption, self.shape, self.device = dae.corruption, dae.shape, dae.device
-        self.tile, self.halo = (
-            _up(v, dae.card.stride) for v in (tile, _usual_halo(dae.card.radius) if halo is None else halo)
-        )
+        step = math.lcm(dae.card.stride, dae.corruption.grid)
+        halo = _usual_halo(dae.card.radius) if halo is None else halo
+        self.tile, self.halo = (_up(side, step) for side in (tile, halo))
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         if max(x.shape[2:]) <= self.tile + 2 * self.halo:
@@ -127,6 +128,6 @@ def _usual_halo(radius: int) -> int:
     return min(radius, max(ENOUGH, radius // 2))
 
 
-def _up(value: int, stride: int) -> int:
+def _up(value: int, step: int) -> int:
     """The next multiple."""
-    return -(-value // stride) * stride
+    return -(-value // step) * step

@@ -24,6 +24,8 @@ FLOORS = [
     {"cli"},
 ]
 PILLOW = {"data", "gallery", "figures", "web", "cli"}
+FORMATS = {"corruption/jpeg.py"}
+"""Mathematics that is a file format."""
 
 
 def room(path):
@@ -68,7 +70,7 @@ def test_every_room_has_its_floor():
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(HOUSE)))
 def test_mathematics_knows_neither_pillow_nor_options(path):
     text = path.read_text()
-    if room(path) not in PILLOW:
+    if room(path) not in PILLOW and path.relative_to(HOUSE).as_posix() not in FORMATS:
         assert not re.search(r"^\s*(from|import) PIL", text, re.MULTILINE)
     if room(path) != "cli":
         code = re.sub(r'""".*?"""', "", text, flags=re.DOTALL)

@@ -17,7 +17,9 @@ from .options import Out, Over, Quiet, Seed, Source, Strict, command
     "dae-sampler corrupt 'salt-pepper(0.2)' digits.npy --out noisy.npy",
 )
 def corrupt(
-    corruption: Annotated[str, typer.Argument(help="gaussian, salt-pepper or masking at one level; chains with +.")],
+    corruption: Annotated[
+        str, typer.Argument(help="gaussian, salt-pepper, poisson, jpeg, ... at one level; chains with +.")
+    ],
     source: Source,
     out: Out = None,
     over: Over = "black",
@@ -42,6 +44,8 @@ def corrupt(
     q = corruptions.parse(corruption)
     if q.ranged:
         raise InputError(f"{q} has a range of levels: give one")
+    if not q.has_level:
+        raise InputError(f"{q} is a way to learn and damages nothing by itself: give another, such as gaussian(0.1)")
     if q.extra:
         raise InputError(f"{q} tells which pixels are gone, which no picture can: give a mask to inpaint instead")
     out = destination("corrupted", source, out)

@@ -15,7 +15,7 @@ from .compared import Compared
 from .console import counted, say, say_next
 from .flow import Places
 from .loading import joined, load_for_pictures, say_kinds
-from .options import Compute, Damage, How, Large, Model, Resize, Source, command, own
+from .options import Compute, Damage, How, Large, Model, Noise, Resize, Source, command, own
 from .restoring import Job, Now
 
 if TYPE_CHECKING:
@@ -49,13 +49,7 @@ def denoise(
     strength: Annotated[
         float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
     ] = 1.0,
-    noise: Annotated[
-        str | None,
-        typer.Option(
-            help="What noise the pictures carry: sigma, as --level, or poisson-gaussian(gain, read) of a sensor, both "
-            "in the values of the files."
-        ),
-    ] = None,
+    noise: Noise = None,
     truth: Annotated[
         Path | None, typer.Option(help="Clean versions, named alike: tell how near the results are (PSNR, SSIM).")
     ] = None,
@@ -72,10 +66,13 @@ def denoise(
     with joined(compute, places.quiet):
         dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
         known = _Known.read(level, noise, strength)
-        plan = resolve("denoise", dae, how.sampler, how.steps, known.level)
-        if known.each or plan.level is None:
+        plan = resolve("denoise", dae, how.sampler, how.steps, known.level, known.noise)
+        if known.each:
+            if not dae.corruption.has_level:
+                raise InputError(f"this model was trained under {dae.corruption}, which has no level: leave it out")
+            plan = replace(plan, level=None, estimated=True)
+        if plan.estimated:
             how = replace(how, batch=1)  # each image has a level of its own
-            plan = replace(plan, level=None)
         task = _Task(dae, plan, known, compute.seed)
         compared = Compared(truth) if truth else None
         job = Job("denoised", dae, plan, task.apply, source, places, how.batch, resize, large, compared)
@@ -98,12 +95,14 @@ class _Known:
 
     Attributes:
         level: one for all; None to look it up or to estimate it.
+        noise: sigma, for a model that has no level.
         table: one for each file.
         sensor: noise that is stronger where a picture is bright.
         strength: that an estimated level is multiplied by.
     """
 
     level: float | None
+    noise: float | None
     table: Table | None
     sensor: PoissonGaussian | None
     strength: float
@@ -117,11 +116,11 @@ class _Known:
         if noise is not None and level is not None:
             raise InputError("`noise` and `level` both say how strong the noise is: give one")
         sensor = None if noise is None else anscombe.parse(noise)
-        text = level if noise is None else None if sensor else noise
-        if text is not None and text.lower().endswith(".csv"):
-            return cls(None, Table(Path(text), "level"), None, strength)
-        number = None if text in (None, "auto") else parse_number(text, "noise" if noise else "level")
-        return cls(number, None, sensor, strength)
+        sigma = None if noise is None or sensor else parse_number(noise, "noise")
+        if level is not None and level.lower().endswith(".csv"):
+            return cls(None, None, Table(Path(level), "level"), None, strength)
+        number = None if level in (None, "auto") else parse_number(str(level), "level")
+        return cls(number, sigma, None, sensor, strength)
 
     @property
     def each(self) -> bool:
@@ -148,7 +147,7 @@ class _Task:
         known, sensor, white = self.known, self.known.sensor, now.white
         if sensor:
             batches = (sensor.to_unit(to_float(x) * white, white) for x in batches)
-        level_of = None if self.plan.level is not None else lambda image: self._level(image, now)
+        level_of = (lambda image: self._level(image, now)) if self.plan.estimated else None
         made = tasks.denoise(self.dae, batches, self.plan, level_of=level_of, seed=self.seed, **options)
         return (sensor.to_counts(x, white) / white for x in made) if known.sensor and sensor else made
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from ..data.inputs import Inputs
     from ..gallery import Film, Writer
+    from ..pixels import Range
+    from ..sampling.samplers import Denoiser
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,16 @@ def is_array(path: Path) -> bool:
 def destination(name: str, source: Path, out: Path | None) -> Path:
     """Where images made from ``source`` go: ``out``, or an array or folder of that name."""
     return out or Path(name + (".npy" if is_array(source) else ""))
+
+
+def range_of(dae: Denoiser) -> Range | None:
+    """The values that are black and white by the model's card, which is said; None where the card has none."""
+    from ..sampling.plan import card_of
+
+    span = card_of(dae).range
+    if span:
+        say(f"note: values from {span[0]:g} (black) to {span[1]:g} (white), as the model was trained")
+    return span
 
 
 def beside_of(out: Path) -> Path:

@@ -30,7 +30,9 @@ def info(model: Model, as_json: Json = False) -> None:
         _say_run(found["run"])
     if card:
         _say_card(card, found["model"])
-        if card.size:
+        if "denoise" in card.plans:
+            say_next("dae-sampler", "denoise", model, "PICTURES")
+        elif card.size:
             say_next("dae-sampler", "sample", model)
         else:
             say_next("dae-sampler", "denoise", model, "PICTURES", "--level", "0.1")
@@ -66,6 +68,8 @@ def _say_card(card: Card, file: dict[str, Any]) -> None:
         "images": f"{size}, {kind}" + (f", binary ({card.binarise})" if card.binarise else ""),
         "network": f"{card.net}, trained by {card.loss} under {card.corruption}",
         "trained on": (card.data or "unknown data") + number + trained,
+        "targets": "" if card.target == "clean" else f"noisy ({card.target})",
+        "values": f"{card.range[0]:g} (black) to {card.range[1]:g} (white)" if card.range else "",
         "samples by": f"{plan['sampler']}, {counted(plan['steps'], 'step')}" if plan else "",
         "excess": excess,
         "licence": " ".join(text for text in (card.licence, card.terms) if text),

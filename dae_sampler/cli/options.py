@@ -35,6 +35,13 @@ Damage = Annotated[
     str | None,
     typer.Option(help="How strong the damage is, such as sigma of the noise: 0.1, 25/255, or auto to estimate it."),
 ]
+Noise = Annotated[
+    str | None,
+    typer.Option(
+        help="What noise the pictures carry, if you know it: sigma, as 25/255, or poisson-gaussian(gain, read) of a "
+        "sensor, both in the values of the files."
+    ),
+]
 DataRoot = Annotated[str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Folder for named data sets.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

@@ -57,7 +57,7 @@ def refine(
         if pair:
             say_kinds(job.kinds, *pair)
     higher = min(1.5 * (plan.level or 0), dae.corruption.high)
-    if plan.level is not None and higher > plan.level:
+    if higher > (plan.level or 0):
         say("to invent more:")
         say_next(
             "dae-sampler", "refine", model, source, "--level", f"{higher:g}", *own(compute.corruption, compute.net)

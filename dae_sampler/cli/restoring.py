@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .console import Bar, counted, listed, say, say_notes
-from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array
+from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array, range_of
 from .generate import Watched
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Job:
     def __post_init__(self) -> None:
         self.out = destination(self.name, self.source, self.places.out)
         self.beside = beside_of(self.out) if self.places.compare else None
+        self.span = range_of(self.dae)
         self.film, self.shown = self.places.film(), Shown()
         self.whole = not (self.dae.shape[1] or is_array(self.source) or is_array(self.out))
 
@@ -114,7 +115,7 @@ class Job:
         from .. import distributed
         from ..data.whole import open_files
 
-        todo = open_files(self.source, self.out, strict=self.places.strict, large=self.large)
+        todo = open_files(self.source, self.out, strict=self.places.strict, large=self.large, span=self.span)
         todo.check_apart(self.also)
         if self.watcher:
             self.watcher.check(map(todo.name_of, todo.found))
@@ -167,7 +168,7 @@ class Job:
         shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
         reach = dae.corruption.overshoot(most)
         options = {"fit": "crop" if self.resize else None, "over": places.over, "strict": places.strict}
-        inputs = open_inputs(self.source, shape, beyond=reach, without=[self.out], **options)
+        inputs = open_inputs(self.source, shape, beyond=reach, span=self.span, without=[self.out], **options)
         writer = Writer(self.out, inputs.count)
         guard(inputs, self.source, writer, *self.also)
         if self.watcher:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     "dae-sampler train mnist",
     "dae-sampler train photos/ --size 32 --steps 20000",
     "dae-sampler train mnist --corruption 'gaussian(0.75)' --net 'conv(code=32)'",
+    "dae-sampler train clean/ --damaged dirty/ --crop 64",
+    "dae-sampler train noisy/ --corruption 'blindspot(0.02)' --crop 64",
     "dae-sampler train --resume --out runs/mnist",
 )
 def train(
@@ -99,7 +101,9 @@ def _train(prepared: Prepared, signals: list[int]) -> int:
             say(f"stopped and saved; go on with: {again}")
             return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
     say(f"wrote {folder}/model.safetensors")
-    going_on = ["denoise", folder, "PICTURES", "--level", "0.1"] if job.crop else ["sample", folder]
+    has_level = prepared.dae.corruption.has_level
+    going_on = ["denoise", folder, "PICTURES"] if job.crop or not has_level else ["sample", folder]
+    going_on += ["--level", "0.1"] if job.crop and has_level else []
     say_next("dae-sampler", *going_on, *own(job.corruption, job.net))
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -58,6 +59,18 @@ class Corruption:
     """Whether the loss counts only pixels that x_tilde does not show, so that a target may be their mean."""
     least_added: ClassVar[float] = 0.0
     """The lowest level at which :meth:`draw` leaves a sampler anything to do."""
+    has_level: ClassVar[bool] = True
+    """Whether damage comes in strengths that a sampler can walk through; if not, :meth:`reconstruct` restores."""
+    paired: ClassVar[bool] = False
+    """Whether the damage is in the data, as pairs, and none is added."""
+    self_supervised: ClassVar[bool] = False
+    """Whether the images to train on are noisy themselves, and no clean ones are needed."""
+    takes_noise: ClassVar[bool] = False
+    """Whether :meth:`reconstruct` has a use for the sigma of the noise in what it is given."""
+    grid: int = 1
+    """Damage depends on where a pixel lies in squares of this side, counted from the picture's corner."""
+    more: tuple[float, ...] = ()
+    """Further arguments in the text, after the level."""
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name", f"{cls.__module__}:{cls.__qualname__}")
@@ -91,7 +104,8 @@ class Corruption:
         return density
 
     def __str__(self) -> str:
-        more = [str(self.density)] if self.given_density else []
+        more = [spec.show(value) for value in self.more]
+        more += [str(self.density)] if self.given_density else []
         more += [] if self.given_told is None else [f"told={int(self.told)}"]
         return f"{self.name}({', '.join([spec.show(self.given_level), *more, *self.own_options()])})"
 
@@ -128,6 +142,13 @@ class Corruption:
     def complete(self, x_tilde: Tensor, r: Tensor) -> Tensor:
         """E[x | x_tilde] from the network's estimate ``r``, where x_tilde itself shows some of x."""
         return r
+
+    def reconstruct(self, r: Callable[[Tensor], Tensor], x_tilde: Tensor, noise: Noise, sigma: float = 0.0) -> Tensor:
+        """E[x | x_tilde], where there is no level, by as few calls of the network ``r`` as it takes: one for most.
+
+        ``sigma`` is the standard deviation of the noise in ``x_tilde``, or 0 if it is not known.
+        """
+        return r(x_tilde)
 
     @property
     def usual_level(self) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from .. import spec
 from ..errors import InputError
 from ..noise import Noise
-from . import erasure, gaussian, impulse  # noqa: F401 - they enter themselves
+from . import blindspot, blur, erasure, gaussian, given, impulse, jpeg, photons, renoise  # noqa: F401 - they enter themselves
 from .base import CORRUPTIONS, Corruption
 
 
@@ -21,9 +23,11 @@ class Chain(Corruption):
             raise InputError(f"a chain has at most one range: give {' or '.join(map(str, ranged))} one level")
         if hidden := [p for p in parts if p.extra]:
             raise InputError(f"{hidden[0]} stands alone: its mask would not survive a chain")
+        if levelless := [p for p in parts if not p.has_level]:
+            raise InputError(f"{levelless[0]} stands alone: write it without +")
         self.parts = parts
         self.lead = lead = ranged[0] if ranged else parts[-1]
-        self.bounds = lead.bounds
+        self.bounds, self.grid = lead.bounds, math.lcm(*(p.grid for p in parts))
         self.low, self.high, self.ranged, self.told = lead.low, lead.high, lead.ranged, lead.told
 
     def __str__(self) -> str:

@@ -26,3 +26,13 @@ class Masking(Corruption):
 
     def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
         return x * (noise.uniform((x.shape[0], 1, *x.shape[2:])) >= level)
+
+
+class DeadLines(Corruption):
+    """Each row and each column becomes 0 with probability level, as those of a broken sensor do."""
+
+    name = "dead-lines"
+
+    def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
+        rows, columns = (noise.uniform((len(x), 1, *side)) for side in ((x.shape[2], 1), (1, x.shape[3])))
+        return x * (rows >= level) * (columns >= level)

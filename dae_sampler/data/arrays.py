@@ -41,7 +41,7 @@ def from_array(
         InputError: another rank or type, or values that are not those of images.
     """
     notes = _doubt(array.shape, name)
-    array = _typed(_channels_first(array, name), name)
+    array = typed(channels_first(array, name), name)
     low, high = _extremes(array)
     if array.dtype.kind == "f":
         check_values(low, high, name)
@@ -79,7 +79,7 @@ def load_array(path: Path) -> np.ndarray:
         raise InputError(f"cannot read {path} as a numpy array ({reason}): save it with np.save") from None
 
 
-def _channels_first(array: np.ndarray, name: str) -> np.ndarray:
+def channels_first(array: np.ndarray, name: str) -> np.ndarray:
     """The array as (N,C,H,W)."""
     shape = array.shape
     if 0 not in shape and array.ndim == 3:
@@ -109,7 +109,7 @@ def _doubt(shape: tuple[int, ...], name: str) -> list[str]:
     return []
 
 
-def _typed(array: np.ndarray, name: str) -> np.ndarray:
+def typed(array: np.ndarray, name: str) -> np.ndarray:
     """The array as uint8, uint16 or float32."""
     kind = array.dtype.kind
     if kind == "b":

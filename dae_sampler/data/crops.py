@@ -20,7 +20,7 @@ from ..files import locked, replacing, sweep
 from ..noise import Noise
 from ..pixels import Range, to_float
 from . import memory, pictures
-from .dataset import Batch, Dataset, every_kth, unusual
+from .dataset import Batch, Dataset, chosen_to_hold_out, every_kth, other_exposures, unusual, within
 from .decode import Wanted, digest_of
 from .depths import Depths, survey
 from .tally import Tally
@@ -50,6 +50,11 @@ class Crops:
     """The values that are black and white."""
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    target: str = "clean"
+    damaged: Tensor | None = None
+    """The same pictures damaged, laid out as ``buffer``."""
+    things: Tensor | None = None
+    """As those of a :class:`.Dataset`."""
     offsets: Tensor = field(init=False, repr=False)
     ends: Tensor = field(init=False, repr=False)
     """Of each picture's rows."""
@@ -76,6 +81,11 @@ class Crops:
         """The values that are black and white, where they are not the type's own; None where they are."""
         return unusual(self.buffer.dtype, self.span)
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether batches hold damaged crops too."""
+        return self.damaged is not None or self.things is not None
+
     def split(self, held_out: int) -> tuple[Tensor, Tensor]:
         """Rows to train on and rows of ``held_out`` whole pictures, every k-th; all rows for both if it is 0.
 
@@ -83,12 +93,13 @@ class Crops:
         """
         training = checking = torch.arange(int(self.ends[-1]))
         if held_out:
-            apart = every_kth(len(self), held_out)[torch.searchsorted(self.ends, training, right=True)]
+            chosen = chosen_to_hold_out(len(self), held_out, self.things)
+            apart = chosen[torch.searchsorted(self.ends, training, right=True)]
             training, checking = training[~apart], training[apart]
         return training, checking[every_kth(len(checking), min(len(checking), MOST_HELD_OUT))]
 
     def take(self, rows: Tensor, noise: Noise | None = None) -> Batch:
-        """The crops of ``rows``, int64 (B,): (B,C,side,side)."""
+        """The crops of ``rows``, int64 (B,): (B,C,side,side); damaged ones are cut from the same places."""
         which = torch.searchsorted(self.ends, rows, right=True)
         room = (self.shapes[which, 1:] - self.side).clamp(min=0)  # how far a crop may move down and right
         if noise is not None:
@@ -98,32 +109,41 @@ class Crops:
             place = rows - (self.ends[which] - places.prod(1))
             at = torch.stack([place // places[:, 1], place % places[:, 1]], 1)
             start = (room * (at / (places - 1).clamp(min=1))).long()
-        x = torch.stack([self._cut(int(i), *at) for i, at in zip(which, start.tolist(), strict=True)])
-        return Batch(x.clamp(*self.span) if x.is_floating_point() else x)
+        x = within(self._cut_all(self.buffer, which, start), self.span, self.target)
+        if self.things is not None:
+            return Batch(x, self._cut_all(self.buffer, other_exposures(self.things, which, noise), start))
+        return Batch(x, None if self.damaged is None else self._cut_all(self.damaged, which, start))
 
     def whole(self, rows: Tensor) -> list[Tensor]:
         """The pictures that ``rows`` are crops of, each once and whole, float (C,H,W)."""
         which = torch.searchsorted(self.ends, rows, right=True).unique()
-        found = [to_float(self._picture(i), self.span).clamp(0, 1) for i in which.tolist()]
+        found = [to_float(self._picture(self.buffer, i), self.span).clamp(0, 1) for i in which.tolist()]
         return [picture.expand(self.channels, -1, -1) for picture in found]
 
-    def _cut(self, picture: int, top: int, left: int) -> Tensor:
-        whole = self._picture(picture)
+    def _cut_all(self, buffer: Tensor, which: Tensor, start: Tensor) -> Tensor:
+        places = zip(which.tolist(), start.tolist(), strict=True)
+        return torch.stack([self._cut(self._picture(buffer, i), *at) for i, at in places])
+
+    def _cut(self, whole: Tensor, top: int, left: int) -> Tensor:
         crop = whole[:, top : top + self.side, left : left + self.side]
         missing = [self.side - crop.shape[2], self.side - crop.shape[1]]
         if any(missing):
             crop = reflected(crop, *missing)
         return crop.expand(self.channels, -1, -1)
 
-    def _picture(self, i: int) -> Tensor:
+    def _picture(self, buffer: Tensor, i: int) -> Tensor:
         c, height, width = self.shapes[i].tolist()
         start = int(self.offsets[i])
-        return self.buffer[start : start + c * height * width].view(c, height, width)
+        return buffer[start : start + c * height * width].view(c, height, width)
 
     def fingerprint(self) -> str:
         """A digest of the pictures, the same wherever they lie: of their shapes, type and some of their pixels."""
         digest = hashlib.sha256(repr((self.shapes.tolist(), self.side, str(self.buffer.dtype))).encode())
-        digest.update(self.buffer[:: max(1, len(self.buffer) // 65536)].contiguous().numpy().tobytes())
+        for pixels in (self.buffer, self.damaged):
+            if pixels is not None:
+                digest.update(pixels[:: max(1, len(pixels) // 65536)].contiguous().numpy().tobytes())
+        if self.things is not None:
+            digest.update(self.things.numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -260,7 +280,7 @@ class _Reader:
         """One picture, (C,H,W), or why it cannot be read."""
         try:
             pixels = pictures.read(file, self.wanted.over).pixels
-            self.depths.check(pixels, str(file), beyond=0)
+            self.depths.check(pixels, str(file), self.wanted.beyond)
         except InputError as error:
             return error
         height, width, channels = pixels.shape

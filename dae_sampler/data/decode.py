@@ -47,6 +47,8 @@ class Wanted:
     """What transparency is laid over."""
     span: Range | None = None
     """The values that are black and white; None finds them."""
+    beyond: float | None = 0.0
+    """How far floats may lie outside them, in units of the range, as noisy images do; None is any distance."""
 
 
 class Decoded(NamedTuple):
@@ -205,7 +207,7 @@ class _Decoder:
             return error
         if pixels.dtype.name not in depths.spans:
             raise _Deeper
-        depths.check(pixels, str(file), beyond=0)
+        depths.check(pixels, str(file), self.wanted.beyond)
         changes = pictures.change_of(pixels, self.shape, self.wanted.fit)
         if changes and not self.wanted.size:
             there, here = f"{self.shape[2]}x{self.shape[1]}", f"{pixels.shape[1]}x{pixels.shape[0]}"

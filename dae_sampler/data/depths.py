@@ -42,8 +42,9 @@ class Depths:
         scaled = (pixels - low) * ((wanted_high - wanted_low) / (high - low)) + wanted_low
         return (np.rint(scaled) if self.deepest == "uint16" else scaled).astype(self.deepest)
 
-    def check(self, pixels: np.ndarray, name: str, beyond: float) -> None:
-        """Refuse a picture whose floats lie outside their range by more than ``beyond``, in units of it.
+    def check(self, pixels: np.ndarray, name: str, beyond: float | None) -> None:
+        """Refuse a picture whose floats lie outside their range by more than ``beyond``, in units of it;
+        None allows any distance.
 
         Raises:
             InputError: naming its extreme values and the cure.

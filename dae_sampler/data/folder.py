@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from contextlib import suppress
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +55,52 @@ def find(folder: Path, without: Collection[Path] = ()) -> Found:
         why = f" ({'; '.join(left_out)})" if left_out else ""
         raise InputError(f"{folder} holds no pictures{why}: give a folder with .png, .jpg or other pictures in it")
     return Found(sorted(pictures), left_out)
+
+
+class Named(NamedTuple):
+    """Pictures by the names that pair them with others."""
+
+    folder: Path
+    files: dict[str, Path]
+    left_out: list[str]
+
+
+def find_named(source: Path, without: Collection[Path] = ()) -> Named:
+    """The pictures of a folder, by path without extension, or those of a pattern, by what ``*`` stands for.
+
+    In a pattern ``*`` is any part of a name, and ``**/`` any folders: ``shots/*_mean.jpg``.
+
+    Raises:
+        InputError: there are none, or two have one name.
+    """
+    plain = list(takewhile(lambda part: "*" not in part, source.parts))
+    folder = Path(*plain)
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder}: give a folder of pictures, or a pattern such as 'shots/*_mean.jpg'")
+    found, left_out = find(folder, without)
+    pattern = "/".join(source.parts[len(plain) :])
+    named: dict[str, Path] = {}
+    for file in found:
+        path = file.relative_to(folder)
+        if pattern:
+            fits = re.fullmatch(_expression(pattern), path.as_posix())
+            name = fits and " ".join(fits.groups())
+        else:
+            name = path.with_suffix("").as_posix()
+        if name is None:
+            continue
+        if name in named:
+            raise InputError(f"{named[name]} and {file} have one name, {name}: leave one of them out")
+        named[name] = file
+    if not named:
+        raise InputError(f"no picture is called like {source}: quote the pattern, and look at the names")
+    return Named(folder, named, left_out)
+
+
+def _expression(pattern: str) -> str:
+    """A regular expression with a group for each star."""
+    groups = {"**/": "((?:.*/)?)", "*": "([^/]*)"}
+    return "".join(groups.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*)", pattern))
 
 
 @cache
@@ -109,10 +157,10 @@ class _Sieve:
     def sentences(self) -> list[str]:
         """One for each kind."""
         left = self.left.items()
-        said = [f"left out {len(names)} {what}{'s' * (len(names) > 1)} ({_some(names)})" for what, names in left]
+        said = [f"left out {len(names)} {what}{'s' * (len(names) > 1)} ({some_of(names)})" for what, names in left]
         if n := self.others.total():
             what = "file that is not a picture" if n == 1 else "files that are not pictures"
-            said.append(f"left out {n} {what} ({_some([suffix for suffix, _ in self.others.most_common()])})")
+            said.append(f"left out {n} {what} ({some_of([suffix for suffix, _ in self.others.most_common()])})")
         return said
 
 
@@ -122,5 +170,6 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(path.is_file() for path in wrote)
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMES_SHOWN]) + ", ..." * (len(names) > NAMES_SHOWN)
+def some_of(names: list[str], most: int = NAMES_SHOWN) -> str:
+    """The first few names."""
+    return ", ".join(names[:most]) + ", ..." * (len(names) > most)

@@ -56,6 +56,16 @@ class Items:
         return len(self.source)
 
     @property
+    def target(self) -> str:
+        """Clean: such a source has no pairs, and no noisy targets."""
+        return "clean"
+
+    @property
+    def has_pairs(self) -> bool:
+        """No."""
+        return False
+
+    @property
     def unusual_span(self) -> Range | None:
         """None: the range is the type's own."""
         return unusual(self.dtype, self.span)

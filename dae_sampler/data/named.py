@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,8 @@ def load(
     fit: str = "crop",
     over: str = "black",
     span: Range | None = None,
+    beyond: float | None = 0.0,
+    files: Sequence[Path] | None = None,
     without: Collection[Path] = (),
     strict: bool = False,
     on_file: Callable[[int, int], None] | None = None,
@@ -105,6 +107,8 @@ def load(
         fit: how images are brought to ``size``, see :func:`.pictures.bring_to`.
         over: what transparency is laid over, ``"black"`` or ``"white"``.
         span: the values that are black and white; by default :func:`.pixels.find_range` has them, over all images.
+        beyond: how far floats may lie outside them, in units of the range, as noisy images do; None is any distance.
+        files: of a folder, the pictures to take; by default those that :func:`.folder.find` finds.
         without: folders inside ``source`` to leave out, such as the one that results go to.
         strict: stop at a picture of a folder that cannot be read, instead of skipping it.
         on_file: called with (files read, files in all) while a folder is read.
@@ -113,18 +117,18 @@ def load(
         InputError: there is no such data set, or it cannot be had or used as images.
     """
     path = Path(source)
-    wanted = Wanted(_checked_size(size), channels, fit, over, span)
+    wanted = Wanted(_checked_size(size), channels, fit, over, span, beyond)
     pictures.check_options(fit, over)
     if channels is not None and not 1 <= channels <= MAX_CHANNELS:
         raise InputError(f"`channels` must be 1 (grey), 3 (colour) or another number to {MAX_CHANNELS}, got {channels}")
     if str(source) in NAMED:  # also where a folder has that name: ./mnist is the folder
         return _converted(_named(str(source), root or default_root(), train, span), wanted)
     if path.is_dir():
-        files, left_out = find(path, without)
+        files, left_out = (files, []) if files else find(path, without)
         decoded = decode(path, files, wanted, root or default_root(), strict, on_file)
         return Dataset(decoded.images, path.name, decoded.span, (*left_out, *decoded.notes), tuple(decoded.skipped))
     if path.suffix.lower() in ARRAYS and path.is_file():
-        array = from_array(load_array(path), str(path), beyond=0, span=span)
+        array = from_array(load_array(path), str(path), beyond=beyond, span=span)
         images = torch.from_numpy(at_random(array.pixels))
         return _converted(Dataset(images, path.name, array.span, tuple(array.notes)), wanted)
     if path.exists():
@@ -145,6 +149,8 @@ def load_crops(
     fit: str = "crop",
     over: str = "black",
     span: Range | None = None,
+    beyond: float | None = 0.0,
+    files: Sequence[Path] | None = None,
     without: Collection[Path] = (),
     strict: bool = False,
     on_file: Callable[[int, int], None] | None = None,
@@ -156,10 +162,11 @@ def load_crops(
     """
     path = Path(source)
     if str(source) in NAMED or not path.is_dir():
-        return crops_of(load(source, root=root, channels=channels, over=over, span=span, on_file=on_file), side)
+        whole = load(source, root=root, channels=channels, over=over, span=span, beyond=beyond, on_file=on_file)
+        return crops_of(whole, side)
     pictures.check_options(fit, over)
-    files, left_out = find(path, without)
-    wanted = Wanted(None, channels, fit, over, span)
+    files, left_out = (files, []) if files else find(path, without)
+    wanted = Wanted(None, channels, fit, over, span, beyond)
     crops = decode_crops(path, files, side, wanted, root or default_root(), strict, on_file)
     return replace(crops, notes=(*left_out, *crops.notes))
 

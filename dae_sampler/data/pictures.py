@@ -26,6 +26,8 @@ _ONE_PICTURE = frozenset({"ICO", "ICNS", "MPO", "PSD"})
 """Formats whose further pages are previews or layers of the first."""
 _PHOTOMETRIC = 262
 """The TIFF tag that is 0 where the least value is white. Pillow obeys it at 8 bits, not at 16."""
+_ORIENTATION = 274
+"""The tag that says how a camera was held."""
 _opening = threading.Lock()
 
 
@@ -80,6 +82,16 @@ def depth(path: Path) -> str | None:
     try:
         with _opened(path) as picture:
             return "float32" if picture.mode == "F" else "uint16" if picture.mode.startswith("I") else "uint8"
+    except Exception:  # as in read, which will tell
+        return None
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height that :func:`read` will give, without decoding the picture; None for a file that is none."""
+    try:
+        with _opened(path) as picture:
+            on_its_side = picture.getexif().get(_ORIENTATION, 1) >= 5
+            return picture.size[::-1] if on_its_side else picture.size
     except Exception:  # as in read, which will tell
         return None
 

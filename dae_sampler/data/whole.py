@@ -161,13 +161,16 @@ def _to_values(x: Tensor, span: Range, dtype: np.dtype) -> np.ndarray:
     return np.moveaxis(made * (span[1] - span[0]) + span[0], 0, 2)
 
 
-def open_files(source: Path, out: Path, *, strict: bool = False, large: bool = False) -> PictureFiles:
+def open_files(
+    source: Path, out: Path, *, strict: bool = False, large: bool = False, span: Range | None = None
+) -> PictureFiles:
     """Look at the files once, for their ranges.
 
     Args:
         source: a picture, or a folder of pictures (any depth).
         out: a folder, or, for one picture, a picture's name.
         strict, large: see :class:`PictureFiles`.
+        span: the range of all types; by default found over all files.
 
     Raises:
         InputError: there are none; ``strict`` is set and one cannot be read; or ``out`` is one file for several.
@@ -185,7 +188,9 @@ def open_files(source: Path, out: Path, *, strict: bool = False, large: bool = F
         name: find_range(np.dtype(name), low, high) if name in PLAIN else (low, max(high, low + 1))
         for name, (low, high) in extremes.items()
     }
-    said = [describe_range(np.dtype(name), span, f"{name} pixels in {source}") for name, span in spans.items()]
+    said = [describe_range(np.dtype(name), found, f"{name} pixels in {source}") for name, found in spans.items()]
+    if span:
+        spans, said = dict.fromkeys(spans, span), []
     folder = source if source.is_dir() else source.parent
     return PictureFiles(found, folder, out, spans, [*left_out, *filter(None, said)], strict, large)
 

@@ -111,6 +111,7 @@ def denoise(
     images: Images,
     *,
     level: Level | str | None = None,
+    noise: float | None = None,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -123,18 +124,22 @@ def denoise(
     ``steps=1`` with ``euler`` or ``heun`` is the posterior mean r(x), which has the least squared error but is blurred
     where the damage leaves a choice; more steps settle on one sharp restoration. A model of one level gives r(x) by
     default. Over a range of Gaussian levels, ``level`` is by default ``"auto"``: estimated for each image
-    (:mod:`.estimate`); other ranges have to be told. Arguments, result and errors are those of :func:`refine`, but for
-    ``added``; images may leave [0,1] as far as noise carries them.
+    (:mod:`.estimate`); other ranges have to be told. A model that has no level, of pairs or blind spots, gives its
+    posterior mean. Arguments, result and errors are those of :func:`refine`, but for ``added``; images may leave [0,1]
+    as far as noise carries them.
+
+    ``noise`` is the sigma of the noise that the images carry: for a model of Gaussian noise the same as ``level``; one
+    of blind spots then uses each pixel's own value too.
     """
     if isinstance(level, str):
         if level != "auto":
             raise InputError(f"`level` is a number or 'auto', got {level!r}")
         level = None
-    plan = resolve("denoise", dae, sampler, steps, _first(level))
-    if plan.level is None:
+    plan = resolve("denoise", dae, sampler, steps, _first(level), noise)
+    if plan.estimated:
         images = as_images(images, shape=dae.shape)
         level = torch.tensor([estimate_level(dae, image) for image in to_float(images)] or [dae.corruption.low])
-    images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
+    images = as_images(images, shape=dae.shape, beyond=_beyond(dae, plan.level if level is None else level))
     return _restored(dae, images, plan, level, batch, {"added": 0, "seed": seed, "on_step": on_step, "grad": grad})
 
 
@@ -191,10 +196,11 @@ def _restored(
 
 def _runs(plan: Plan, dae: Denoiser, images: Tensor, level: Level | None) -> Iterator[tuple[int, Tensor, Plan]]:
     """Runs of images with one level: index of the first, the images, the plan from that level."""
-    each = torch.as_tensor(plan.level if level is None else level, dtype=torch.float64).flatten().tolist()
-    if len(each) == 1:
+    each = [] if level is None else torch.as_tensor(level, dtype=torch.float64).flatten().tolist()
+    if not each:
         yield 0, images, plan
         return
+    each = each * len(images) if len(each) == 1 else each
     if len(each) != len(images):
         raise InputError(f"there are {len(each)} levels for {len(images)} images: give one, or one for each")
     first = 0

@@ -32,20 +32,22 @@ class Plan:
         sampler: a row of ``SAMPLERS``.
         options: its options.
         steps: sampling steps.
-        level: where it starts; None from noise, or where it is estimated.
+        level: where it starts; None from noise, where it is estimated, or where there is none.
+        estimated: whether the level is to be estimated for each image.
     """
 
     sampler: Sampler
     options: dict[str, float]
     steps: int
     level: float | None = None
+    estimated: bool = False
 
     def __str__(self) -> str:
         return str(spec.Part(self.sampler.name, (), self.options))
 
     def at(self, level: float) -> Plan:
         """The same from another level."""
-        return replace(self, level=level)
+        return replace(self, level=level, estimated=False)
 
     def states(self, dae: Denoiser, x: Tensor, noise: Noise) -> Iterator[State]:
         """The states after each step from ``x``."""
@@ -57,7 +59,12 @@ class Plan:
 
 
 def resolve(
-    task: str, dae: Denoiser, sampler: str | None = None, steps: int | None = None, level: float | None = None
+    task: str,
+    dae: Denoiser,
+    sampler: str | None = None,
+    steps: int | None = None,
+    level: float | None = None,
+    noise: float | None = None,
 ) -> Plan:
     """The plan of a task: what was asked for, completed by the model's card and then by what is usual.
 
@@ -68,27 +75,33 @@ def resolve(
         steps: sampling steps, 1 or more.
         level: for ``"refine"`` and ``"denoise"``, where to start; a plan to denoise without one has None, and the level
             is to be estimated for each image.
+        noise: for ``"denoise"``, the sigma of the noise that the images carry: the level of a model of Gaussian noise,
+            and what one of blind spots needs to use each pixel's own value.
 
     Raises:
         InputError: the sampler is unknown, does not go with the model's corruption, or does not take its options; the
             model cannot do the task; or a number is out of its range.
     """
     q = dae.corruption
-    _check_task(task, q)
+    _check_task(task, q, level)
     usual = _usual(task, dae)
     part = spec.parse_one(sampler) if sampler else None
     row, options = _look_up(part, q) if part else (usual.sampler, usual.options)
+    if noise is not None and q.is_gaussian and level is None:
+        level = noise
+    elif noise is not None:
+        options = options | {"sigma": _check_noise(noise, q)}
     if task == "inpaint" and q.extra and not row.keeps_mask:
         raise InputError(f"{row.name} forgets which pixels are known: inpaint with reveal")
     if steps is None:
         steps = usual.steps if row is usual.sampler else row.steps
     if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
         raise InputError(f"`steps` must be from 1 to {MAX_STEPS:,}, got {steps}")
-    if task in ("sample", "inpaint"):
+    if task in ("sample", "inpaint") or not q.has_level:
         return Plan(row, options, steps)
     level = usual.level if level is None else level
     if task == "denoise" and level is None and can_estimate(dae):
-        return Plan(row, options, steps)
+        return Plan(row, options, steps, estimated=True)
     if task == "denoise" and level is None and q.ranged:
         raise InputError(f"this model restores damage from {q.low:g} to {q.high:g}: say how strong yours is by `level`")
     return Plan(row, options, steps, start_level(dae, level))
@@ -113,11 +126,29 @@ def can_estimate(dae: Denoiser) -> bool:
     return q.is_gaussian and q.ranged and card_of(dae).objective == "mean"
 
 
-def _check_task(task: str, q: Corruption) -> None:
+def _check_task(task: str, q: Corruption, level: float | None) -> None:
+    if not q.has_level and task != "denoise":
+        raise InputError(
+            f"this model was trained under {q}, which adds no noise: denoise pictures with it, or train one with "
+            f"`corruption` 'gaussian(0.01..20)' to {task}"
+        )
+    if not q.has_level and level is not None:
+        raise InputError(f"this model was trained under {q}, which has no level: leave out `level`")
     if task == "denoise" and q.extra:
         raise InputError(f"{q} shows which pixels are damaged: give a mask to inpaint instead")
     if task == "inpaint" and not any(row.painting is not None and row.fits(q) for row in SAMPLERS.values()):
         raise InputError(f"this model has {q}: inpainting needs erasure, or Gaussian noise, over a range of levels")
+
+
+def _check_noise(noise: float, q: Corruption) -> float:
+    """The sigma of the noise in the images, if the corruption has a use for it."""
+    if not q.takes_noise:
+        raise InputError(
+            f"this model was trained under {q}, which makes no use of the noise in the images: leave out `noise`"
+        )
+    if not 0 < noise < math.inf:
+        raise InputError(f"`noise` must be above 0, got {noise:g}")
+    return noise
 
 
 def _usual(task: str, dae: Denoiser) -> Plan:

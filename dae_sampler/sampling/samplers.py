@@ -18,6 +18,10 @@ With sigma the level and p_sigma the density smoothed by it:
 For an erasure the state is x_tilde with its mask:
 
     reveal     some erased pixels ~ Bern(r)            order-agnostic autoregression (Uria et al. 2014)
+
+For what has no level, such as pairs and blind spots:
+
+    reconstruct  E[x | x_tilde]                        by as few calls of r as the corruption takes
 """
 
 from __future__ import annotations
@@ -219,6 +223,18 @@ def reveal(
         yield State(torch.cat([probabilities, keep], 1) if means and following <= 0 else x, x_hat, following)
 
 
+def reconstruct(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, sigma: float = 0.0) -> Iterator[State]:
+    """E[x | x_tilde] where damage has no level: one call of r for most, a few that the corruption averages for others.
+
+    Args:
+        sigma: of the noise in x, where it is known and the corruption has a use for it.
+    """
+    if len(levels) != 2:
+        raise InputError("reconstruct is done in one step: leave out `steps`")
+    x_hat = dae.corruption.reconstruct(lambda some: dae(some, 0.0), x, noise, sigma)
+    yield State(x_hat, x_hat, 0.0)
+
+
 def _sigmas(q: Corruption) -> bool:
     return q.is_gaussian and q.ranged
 
@@ -263,8 +279,9 @@ _ROWS = (
     Sampler(euler, 40, _sigmas),
     Sampler(langevin, 200, _sigmas),
     Sampler(reveal, 98, _erasure_rates, painting={}),
-    Sampler(walk, 50, lambda q: True, keeps_mask=False),
-    Sampler(iterate, 10, lambda q: not q.extra, anneals=False),
+    Sampler(walk, 50, lambda q: q.has_level, keeps_mask=False),
+    Sampler(iterate, 10, lambda q: q.has_level and not q.extra, anneals=False),
+    Sampler(reconstruct, 1, lambda q: not q.has_level, anneals=False),
 )
 SAMPLERS: dict[str, Sampler] = {row.name: row for row in _ROWS}
 """By name, those first that are taken first where nothing is said."""

@@ -13,17 +13,20 @@ import torch
 from torch import Tensor
 
 from .. import __version__, distributed, encoder
+from .. import corruption as corruptions
 from ..dae import DenoisingAutoencoder
 from ..data import named
 from ..data.crops import Crops
 from ..data.dataset import Dataset
+from ..data.exposures import load_exposures
+from ..data.pairs import as_noisy, load_pairs
 from ..device import pick_device, pick_precision
 from ..errors import InputError
 from ..gallery import grid, save_picture
 from ..nets import stages_of
 from ..noise import ImageNoise
 from ..pixels import to_float
-from ..sampling.functions import sample
+from ..sampling.functions import denoise, sample
 from ..spec import parse_size
 from . import start
 from .loop import Progress, fit
@@ -33,6 +36,7 @@ from .run import Run
 _PLANS_OF_CROPS: dict[str, dict[str, Any]] = {
     "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": 25 / 255},
 }
+_PLANS_WITHOUT_LEVEL: dict[str, dict[str, Any]] = {"denoise": {"sampler": "reconstruct", "steps": 1}}
 GRID = 64
 """Samples that a run shows at each validation."""
 
@@ -51,7 +55,8 @@ def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Iterat
         InputError: there is a run and it is not to be resumed, or the other way round; another process is training
             there; or the job does not fit the run.
     """
-    job = replace(job, data=_absolute(job.data) or "", start=_absolute(job.start), data_root=_resolved(job.data_root))
+    job = replace(job, data=_absolute(job.data) or "", damaged=_absolute(job.damaged), start=_absolute(job.start))
+    job = replace(job, data_root=_resolved(job.data_root))
     job = start.completed(job.completed(given), given)
     if out is None and resume:
         raise InputError("say which run to resume by `out`")
@@ -105,7 +110,8 @@ def _claim(source: str) -> tuple[int, bool]:
 
 
 def _candidate(source: str, number: int) -> Path:
-    name = Path(source).stem or "run"
+    path = Path(source)
+    name = next((part.stem for part in (path, *path.parents) if "*" not in part.name), "") or "run"
     return Path("runs") / (name if number == 1 else f"{name}-{number}")
 
 
@@ -128,7 +134,8 @@ def _restarted(out: Path) -> bool:
 
 def _absolute(text: str | None) -> str | None:
     """What may be a path or a name, with paths made absolute, so that a run resumes from any folder."""
-    return _resolved(text) if text and text not in named.NAMED and Path(text).exists() else text
+    known = text and text not in named.NAMED and (Path(text).exists() or "*" in text)
+    return _resolved(text) if known else text
 
 
 def _resolved(path: str | None) -> str | None:
@@ -168,6 +175,7 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     dae.precision = precision
     origin = Path(job.start).stem if job.start else ""
     plans = dict(_PLANS_OF_CROPS) if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
+    plans = plans if dae.corruption.has_level else dict(_PLANS_WITHOUT_LEVEL)
     if stages_of(dae.net):
         plans["encode"] = encoder.usual(dae)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
@@ -175,19 +183,22 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
 
 
 def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None = None) -> Dataset | Crops:
-    """The images that a job trains on, brought to its size; arguments and errors of :func:`prepare`."""
-    common: dict[str, Any] = {
-        "root": Path(job.data_root) if job.data_root else None,
-        "channels": job.channels,
-        "fit": job.fit,
-        "over": job.over,
-        "without": [run.folder],
-        "strict": job.strict,
-        "on_file": on_file,
-    }
+    """The images that a job trains on, as pairs or exposures where it says so; see :func:`prepare`."""
+    size = parse_size(job.size) if job.size else None
+    common: dict[str, Any] = {"channels": job.channels, "fit": job.fit, "without": [run.folder], "on_file": on_file}
+    if job.exposures:
+        return as_noisy(load_exposures(Path(job.data), job.crop, size=size, **common))
+    common |= {"root": Path(job.data_root) if job.data_root else None, "over": job.over}
+    if job.damaged:
+        pairs = load_pairs(Path(job.data), Path(job.damaged), job.crop, size=size, target=job.target, **common)
+        return pairs if job.target == "clean" else as_noisy(pairs)
+    noisy = corruptions.parse(job.corruption).self_supervised
+    common |= {"strict": job.strict, "beyond": None if noisy else 0.0}
     if job.crop:
-        return named.load_crops(job.data, job.crop, **common)
-    return named.load(job.data, size=parse_size(job.size) if job.size else None, **common)
+        dataset: Dataset | Crops = named.load_crops(job.data, job.crop, **common)
+    else:
+        dataset = named.load(job.data, size=size, **common)
+    return as_noisy(dataset) if noisy else dataset
 
 
 def train(
@@ -227,15 +238,18 @@ def _record(progress: Progress, run: Run, dataset: Dataset | Crops, events: Any)
 
 
 def _shown(dae: DenoisingAutoencoder, dataset: Dataset | Crops) -> Tensor:
-    """Samples; of a model that cannot start from noise, crops with noise beside what it makes of them."""
-    if dae.shape[1]:
+    """Samples; of a model that cannot start from noise, damaged images beside what it makes of them."""
+    q = dae.corruption
+    if dae.shape[1] and q.has_level:
         return sample(dae, GRID, seed=0)
     rows = dataset.split(0)[0]
     rows = rows[torch.linspace(0, len(rows) - 1, GRID // 4).long()]
-    x, noise = to_float(dataset.take(rows).x, dataset.span).to(dae.device), ImageNoise(0, 0, len(rows), dae.device)
-    noisy = dae.corruption.draw(x, torch.tensor(dae.corruption.usual_level), noise).x_tilde
+    x = to_float(dataset.take(rows).pair[0], dataset.span).to(dae.device)
+    if not q.has_level:
+        return torch.stack([x.cpu(), denoise(dae, x)], 1).flatten(0, 1)
+    noisy = q.draw(x, torch.tensor(q.usual_level), ImageNoise(0, 0, len(rows), dae.device)).x_tilde
     with torch.no_grad():
-        pairs = torch.stack([noisy[:, : len(x[0])], dae(noisy, dae.corruption.usual_level)], 1)
+        pairs = torch.stack([noisy[:, : len(x[0])], dae(noisy, q.usual_level)], 1)
     return pairs.flatten(0, 1).cpu()
 
 

@@ -70,6 +70,8 @@ def fit(
     images: Dataset | Crops | Tensor | np.ndarray | Any,
     recipe: Recipe | None = None,
     *,
+    damaged: Tensor | np.ndarray | None = None,
+    target: str = "clean",
     run: Run | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -82,6 +84,8 @@ def fit(
             or memory-mapped; or whatever has a length and takes an index, such as a map-style data set of torch's or an
             array of h5py, see :class:`~..data.items.Items`.
         recipe: how to train; ``Recipe()`` by default.
+        damaged: the same images damaged, for a model whose corruption is ``given``.
+        target: ``"noisy"`` where ``images`` are noisy themselves: they may leave [0,1], and no floor is reported.
         run: where to write metrics, state and models; training goes on from its state if it has one. All processes
             read the state, the first writes.
         on_progress: called after each step; :class:`StopTraining`, raised from it, ends the training.
@@ -90,7 +94,7 @@ def fit(
     Raises:
         InputError: images and model do not fit, or the loss is no longer finite.
     """
-    dataset, recipe = _fitting(dae, images, recipe or Recipe())
+    dataset, recipe = _fitting(dae, images, damaged, target, recipe or Recipe())
     training, held_out = dataset.split(recipe.validation_size(len(dataset)))
     state = TrainingState(dae, recipe, dataset)
     if run and (saved := run.load_state()):
@@ -132,18 +136,28 @@ def _is_ended(on_progress: Callable[[Progress], None] | None, progress: Progress
     return False
 
 
-def _fitting(dae: DenoisingAutoencoder, images: Any, recipe: Recipe) -> tuple[Dataset | Crops | Items, Recipe]:
+def _fitting(
+    dae: DenoisingAutoencoder, images: Any, damaged: Tensor | np.ndarray | None, target: str, recipe: Recipe
+) -> tuple[Dataset | Crops | Items, Recipe]:
     """The images as a data set, if the model takes them, and the recipe as the corruption wants it."""
+    q = dae.corruption
     dataset: Dataset | Crops | Items
     if isinstance(images, Dataset | Crops | Items):
         dataset = images
+    elif isinstance(images, Tensor | np.ndarray):
+        dataset = as_dataset(images, target="noisy" if q.self_supervised else target, damaged=damaged)
     else:
-        dataset = as_dataset(images) if isinstance(images, Tensor | np.ndarray) else Items.of(images)
+        dataset = Items.of(images)
+    if q.paired != dataset.has_pairs:
+        there = "images without partners: give these as `damaged`" if q.paired else "pairs: their `corruption` is given"
+        raise InputError(f"{q} does not go with {there}")
+    if recipe.binarise and (dataset.has_pairs or dataset.target != "clean"):
+        raise InputError("pairs and noisy images cannot be made binary: leave out `binarise`")
     if not fits(dataset.shape, dae.shape):
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
     if recipe.l1 and "code" not in stages_of(dae.net):
         raise InputError(f"`l1` makes a code sparse, and {dae.card.net} has none: choose `net` conv or dense")
-    if dae.corruption.binary and not recipe.binarise:
+    if q.binary and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")
     return dataset, recipe
 
@@ -162,6 +176,8 @@ class TrainingState:
                 "make it a multiple"
             )
         keep_freed_memory()
+        target = "self" if dae.corruption.self_supervised else dataset.target
+        dae.card = replace(dae.card, target=target)  # validation looks there
         self.best, self.best_step = math.inf, 0
         self.best_checked: tuple[Pairs, Pairs] = ((), ())
         self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
@@ -181,10 +197,12 @@ class TrainingState:
         noise = StepNoise(recipe.seed, self.step, dae.device, distributed.get_rank(), distributed.get_world_size())
         strata = torch.arange(mine.start, mine.stop, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)
-        x = self.dataset.take(chosen, noise).x.to(dae.device)
+        pair = self.dataset.take(chosen, noise).pair
+        x = (pair[0] if len(pair) == 1 else torch.cat(pair, 1)).to(dae.device)
         if recipe.augment:
-            x = augment(x, recipe.augment, noise)
-        loss = self.loss(to_float(x, self.dataset.span), level, noise)
+            x = augment(x, recipe.augment, noise)  # both of a pair alike
+        seen, *target = to_float(x, self.dataset.span).chunk(len(pair), 1)
+        loss = self.loss(seen, level, noise, *target)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
         self.optimizer.step(recipe.rate(self.step))
@@ -198,8 +216,9 @@ class TrainingState:
     def validate(self, rows: Tensor) -> Validation:
         """Validate the averaged weights on the images ``rows``; keep them if they are the best so far."""
         self.check()
-        images = self.dataset.take(rows).x
-        checked = validate(self.average, images, self.recipe.batch, self.recipe.binarise, self.dataset.span)
+        images, *targets = self.dataset.take(rows).pair
+        recipe, span = self.recipe, self.dataset.span
+        checked = validate(self.average, images, recipe.batch, recipe.binarise, span, *targets)
         if not checked.loss < EXPLODED:
             raise self.lost(f"the held-out loss is {checked.loss:.3g} at step {self.step}")
         if checked.loss < self.best:
@@ -216,9 +235,9 @@ class TrainingState:
             "lr": self.recipe.rate(self.step - 1),
             "loss": self.trained_loss.item() / (self.step - self.recorded),
             "valid_loss": checked.loss,
-            "valid_floor": checked.floor,
-            "valid_excess": checked.excess,
         }
+        if self.dae.card.target == "clean":
+            row |= {"valid_floor": checked.floor, "valid_excess": checked.excess}
         self.trained_loss.zero_()
         self.recorded = self.step
         return row | {f"excess@{level:.3g}": loss for level, loss in checked.by_level}

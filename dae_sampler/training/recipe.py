@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
-from ..corruption import DEFAULT, DEFAULT_OF_CROPS
+from ..corruption import DEFAULT, DEFAULT_OF_CROPS, GIVEN
 from ..errors import InputError, unknown
 
 
@@ -124,8 +124,18 @@ class Job(Recipe):
     data: str = _option(
         "", "A data set's name, a folder of images, or an .npy/.npz file.", argument=True, may_change=True
     )
+    damaged: str | None = _option(
+        None,
+        "Damaged partners of the images, a folder, a pattern or an array: learn from pairs.",
+        may_change=True,
+    )
+    exposures: bool = _option(
+        False, "Learn from noisy exposures: the pictures of each folder, or the pages of a file, show one thing."
+    )
+    target: str = _option("clean", "clean, or noisy where the images of pairs are noisy too.")
     corruption: str = _option(
-        DEFAULT, "gaussian, salt-pepper, masking, erasure or module:Class at a level or range; chains with +."
+        DEFAULT,
+        "gaussian, salt-pepper, poisson, jpeg, blindspot, ... or module:Class at a level or range; chains with +.",
     )
     net: str = _option("unet", "dense, conv, unet or module:Class, with arguments: 'dense(128, 64, 28, 64, 128)'.")
     loss: str = _option("bce", "bce, mse or mae.")
@@ -176,7 +186,21 @@ class Job(Recipe):
             raise InputError("`steps` and `epochs` contradict each other: give one")
         if self.crop and self.size:
             raise InputError("`size` and `crop` contradict each other: give one")
+        if self.damaged or self.exposures:
+            return self._of_pairs(given)
+        if self.target != "clean":
+            raise InputError("`target` noisy is for pairs: give `damaged`, or train by `corruption` 'blindspot(0.02)'")
         return replace(self, corruption=DEFAULT_OF_CROPS) if self.crop and "corruption" not in given else self
+
+    def _of_pairs(self, given: set[str]) -> Job:
+        """The job where the damage is in the data."""
+        if self.damaged and self.exposures:
+            raise InputError("`damaged` and `exposures` contradict each other: give one")
+        if "corruption" in given and self.corruption != GIVEN:
+            raise InputError("the damage is in the pairs: leave out `corruption`")
+        if self.target not in ("clean", "noisy"):
+            raise unknown("target", self.target, ("clean", "noisy"))
+        return replace(self, corruption=GIVEN, target="noisy" if self.exposures else self.target)
 
     def recipe(self, n: int) -> Recipe:
         """The recipe for ``n`` images."""

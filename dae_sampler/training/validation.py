@@ -30,9 +30,9 @@ class Validation:
 
     loss: float
     floor: float
-    """h(x), what BCE cannot go below; 0 for the other losses."""
+    """h(x), what BCE cannot go below; 0 for the other losses, and for noisy targets, of which nobody knows it."""
     by_level: list[tuple[float, float]]
-    """(middle level, loss - floor) of each bin of levels."""
+    """(middle level, loss - floor) of each bin of levels; empty without levels."""
     squared_error: list[tuple[float, float]]
     """(middle level, mean squared error of the reconstruction) of each bin."""
 
@@ -58,9 +58,10 @@ class MeanLoss(nn.Module):
         super().__init__()
         self.dae, self.how, self.l1 = dae, how, l1
 
-    def forward(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
-        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> ()."""
-        seen, target = _seen(self.dae, x, noise, self.how)
+    def forward(self, x: Tensor, level: Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
+        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> (); ``target`` where it is neither x nor the corruption's own."""
+        seen, unseen = _seen(self.dae, x, noise, self.how)
+        target = unseen if target is None else target
         loss = self.dae.loss(seen, level, noise, target).mean()  # which a model of yours may override
         return loss + self.l1 * self.dae.code(seen, level).abs().mean() if self.l1 else loss
 
@@ -83,9 +84,11 @@ def validate(
     batch: int = 128,
     how: str | None = None,
     span: Range | None = None,
+    targets: Tensor | None = None,
 ) -> Validation:
     """Loss on ``images`` (N,C,H,W), binarised as ``how`` says, each damaged once, at levels spread over the training
-    density; deterministic. ``span`` are the values that stand for 0 and 1.
+    density; deterministic. ``span`` are the values that stand for 0 and 1; ``targets`` are clean partners of images
+    that are damaged already.
 
     Returns:
         the means over all images and by bin of levels.
@@ -101,16 +104,18 @@ def validate(
         level = q.level(u[rows].to(dae.device))
         noise = StepNoise(_SEED, starts[i], dae.device)
         seen, target = _seen(dae, x, noise, how)
+        if targets is not None:
+            x = target = to_float(targets[rows].to(dae.device), span)
         drawn = dae.corruption.draw(seen, level.reshape(-1, 1, 1, 1), noise)
         logits, target = dae.logits(drawn.x_tilde, level), drawn.target if target is None else target
         losses[rows] = per_image(dae.card.loss, logits, target, drawn.weight).cpu().double()
         squares[rows] = per_image("mse", logits, target, drawn.weight).cpu().double()
         floors[rows] = entropy(x.clamp(0, 1)).flatten(1).mean(1).cpu().double()
     losses, floors, squares = (distributed.all_reduce(part) for part in (losses, floors, squares))
-    floors *= dae.card.loss == "bce" and how is None
-    bins = BINS if q.ranged else 1
+    floors *= dae.card.loss == "bce" and how is None and dae.card.target == "clean"
+    bins = BINS if q.ranged else int(q.has_level)
     where = (u * bins).long().clamp(max=bins - 1)
-    middles = q.level((torch.arange(bins) + 0.5) / bins).tolist()
+    middles = q.level((torch.arange(bins) + 0.5) / bins).tolist() if bins else []
     filled = [(middle, where == i) for i, middle in enumerate(middles) if (where == i).any()]
     return Validation(
         losses.mean().item(),

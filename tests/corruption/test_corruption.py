@@ -17,6 +17,9 @@ TEXTS = [
     "masking(0..0.9)",
     "masking(0.25)+gaussian(0.3)",
     "erasure(0..1)",
+    "poisson-gaussian(0.001..0.1, 0.01)",
+    "poisson(1/1000..1/10, told=0)",
+    "blur(1.5)+gaussian(0.01..0.1)+jpeg(30)",
 ]
 
 
@@ -34,6 +37,10 @@ def test_text_form_is_a_round_trip(text):
         ("salt-pepper(0.3)", lambda x: 0.7 * x + 0.15, lambda x: 0.7 * x**2 + 0.15 - (0.7 * x + 0.15) ** 2),
         ("masking(0.25)", lambda x: 0.75 * x, lambda x: 0.75 * 0.25 * x**2),
         ("masking(0.25)+gaussian(0.3)", lambda x: 0.75 * x, lambda x: 0.75 * 0.25 * x**2 + 0.09),
+        ("poisson(0.05)", lambda x: x, lambda x: 0.05 * x),
+        ("poisson-gaussian(0.05, 0.2)", lambda x: x, lambda x: 0.05 * x + 0.04),
+        ("speckle(0.3)", lambda x: x, lambda x: 0.09 * x**2),
+        ("blur(1.5)+gaussian(0.3)", lambda x: x, lambda x: 0.09),
     ],
 )
 def test_mean_and_variance(text, mean, variance):
@@ -129,6 +136,14 @@ def test_sampling_asks_for_no_level_that_was_not_trained(text):
         "gaussian(0.1..1, 3)",
         "masking(1.5)",
         "masking(0..1)+gaussian(0.1..1)",
+        "given(0.5)",
+        "blindspot(0)",
+        "blindspot(0..0.1)",
+        "renoise(0, 0.5)",
+        "renoise(0.1, masking)",
+        "jpeg(0.5)",
+        "poisson(0)",
+        "poisson-gaussian(0.1, 0..1)",
     ],
 )
 def test_what_makes_no_sense_is_refused(text):
@@ -145,9 +160,11 @@ def test_chain_uses_the_level_of_its_range():
 
 
 def test_all_corruptions_leave_the_shape():
-    for cls in CORRUPTIONS.values():
-        x = torch.rand(3, 3, 5, 7)
-        damaged = cls(0.5).draw(x, torch.full((3, 1, 1, 1), 0.5), StepNoise(0, 0)).x_tilde
+    for name, cls in CORRUPTIONS.items():
+        x, level = torch.rand(3, 3, 5, 7), 50 if name == "jpeg" else 0.25
+        damaged = (
+            (cls() if name == "given" else cls(level)).draw(x, torch.full((3, 1, 1, 1), level), StepNoise(0, 0)).x_tilde
+        )
         assert damaged.shape == (3, 3 + cls.extra, 5, 7)
 
 
