@@ -15,7 +15,7 @@ from .. import __version__
 from ..errors import InputError
 
 # they enter their commands, in the order that --help has them
-from . import train, generate, restore, inpaint, corrupt, evaluate, likelihood, verify, models  # noqa: F401 # isort: skip
+from . import train, generate, restore, guided, inpaint, corrupt, evaluate, likelihood, verify, models  # noqa: F401 # isort: skip
 from .console import go_on_unheard
 from .options import app, as_options, running
 

@@ -49,21 +49,23 @@ class Files:
     def _stems(self) -> Counter[Path]:
         return Counter(path.with_suffix("") for path in self.found)
 
-    def goal(self, path: Path, suffix: str) -> Path:
-        """Where the result of a file goes that is written with ``suffix``; two files never go to one place."""
+    def goal(self, path: Path, suffix: str, kind: str = "") -> Path:
+        """Where the result of a file goes that is written with ``suffix``, one of several by its ``kind``; two files
+        never go to one place."""
         if len(self.found) == 1 and self.out.suffix:
-            return self.out
+            return self.out.with_name(self.out.stem + kind + self.out.suffix)
         name = path.relative_to(self.folder)
         alone = self._stems[path.with_suffix("")] == 1
-        return self.out / (name.with_suffix(suffix) if alone else name.with_name(name.name + suffix))
+        return self.out / name.with_name((name.stem if alone else name.name) + kind + suffix)
 
-    def check_apart(self, also: Sequence[Path]) -> None:
-        """Refuse to write over a file that is read, whatever suffix a result will have.
+    def check_apart(self, also: Sequence[Path], kinds: Sequence[str] = ("",)) -> None:
+        """Refuse to write over a file that is read, whatever suffix a result will have and of which kind it is.
 
         Raises:
             InputError: naming the file.
         """
-        goals = (self.goal(path, suffix) for path in self.found for suffix in (path.suffix, ".png", ".tif"))
+        suffixes = {path: (path.suffix, ".png", ".tif") for path in self.found}
+        goals = (self.goal(path, suffix, kind) for path in suffixes for suffix in suffixes[path] for kind in kinds)
         files.check_apart(self.found, [*goals, *also])
 
 
@@ -120,12 +122,13 @@ def _is_jpeg(path: Path) -> bool:
         return False
 
 
-def restore_files(todo: Files, apply: Callable[[Tensor, int], Tensor], *, strict: bool) -> int:
-    """Restore each file and write it; what could not be read or kept is said. How many were written.
+def restore_files(todo: Files, apply: Callable[[Tensor, int], dict[str, Tensor]], *, strict: bool) -> int:
+    """Restore each file and write it; what could not be read or kept is said. How many were restored.
 
-    ``apply`` maps a page (1,C,H,W), float32 with 0 black and 1 white, and its number, to the restored one.
+    ``apply`` maps a page (1,C,H,W), float32 with 0 black and 1 white, and its number, to the restored ones, by kind:
+    what is put behind the name of the file. They may be larger than the page.
     """
-    from ..data.files import default_suffix, read_file, write_like
+    from ..data.files import default_suffix, enlarged, read_file, write_like
 
     skipped: list[str] = []
     lost: dict[str, str] = {}
@@ -141,7 +144,10 @@ def restore_files(todo: Files, apply: Callable[[Tensor, int], Tensor], *, strict
                 continue
             pages = [_restored(page, todo.spans, apply, number + i) for i, page in enumerate(source.pages)]
             number += len(pages)
-            lost |= write_like(source, pages, todo.goal(path, default_suffix(source)))
+            suffix = default_suffix(source)
+            source = enlarged(source, len(next(iter(pages[0].values()))) // len(source.pages[0]))
+            for kind in pages[0]:
+                lost |= write_like(source, [page[kind] for page in pages], todo.goal(path, suffix, kind))
             lost |= source.notes
             bar.advance()
     say_notes([*todo.notes, *lost.values()], skipped)
@@ -149,15 +155,16 @@ def restore_files(todo: Files, apply: Callable[[Tensor, int], Tensor], *, strict
 
 
 def _restored(
-    pixels: np.ndarray, spans: dict[str, Range], apply: Callable[[Tensor, int], Tensor], number: int
-) -> np.ndarray:
-    """A page (H,W,C) in the values of its file."""
+    pixels: np.ndarray, spans: dict[str, Range], apply: Callable[[Tensor, int], dict[str, Tensor]], number: int
+) -> dict[str, np.ndarray]:
+    """The restored versions of a page, each (H,W,C), in the values of its file."""
     import numpy as np
     import torch
 
     low, high = spans[pixels.dtype.name]
     x = torch.from_numpy(np.moveaxis((pixels.astype(np.float64) - low) / (high - low), 2, 0)[None]).float()
-    return np.moveaxis(apply(x, number)[0].double().numpy() * (high - low) + low, 0, 2)
+    made = apply(x, number).items()
+    return {kind: np.moveaxis(one[0].double().numpy() * (high - low) + low, 0, 2) for kind, one in made}
 
 
 def restore_whole(
@@ -169,10 +176,14 @@ def restore_whole(
     film: Film | None,
     shown: Shown,
     apply: Callable[..., Iterator[Tensor]],
+    error_of: Callable[[Tensor], Tensor] | None = None,
 ) -> int:
-    """Picture files of any size by a task, each as it was but for its pixels, with ``also`` beside them; how many."""
+    """Picture files of any size by a task, each as it was but for its pixels, with ``also`` beside them; how many.
 
-    def restored(x: Tensor, number: int) -> Tensor:
+    ``error_of`` gives a map that is written beside each page.
+    """
+
+    def restored(x: Tensor, number: int) -> dict[str, Tensor]:
         def watch(state: State) -> None:
             if film and not film.saved:
                 film.add(dae.corruption.preview(state.x, state.level))
@@ -181,8 +192,8 @@ def restore_whole(
         if film and not film.saved:
             film.save(made)
         shown.add(x, made)
-        return made
+        return {"": made} | ({"-error": error_of(x)} if error_of else {})
 
     todo = open_files(source, out, strict=strict)
-    todo.check_apart(also)
+    todo.check_apart(also, ("", "-error") if error_of else ("",))
     return restore_files(todo, restored, strict=strict)

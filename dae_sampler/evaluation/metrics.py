@@ -29,6 +29,11 @@ def nearest(features: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     return torch.linalg.vector_norm(features - among[index], dim=1), index  # cdist rounds what is close by its size
 
 
+def psnr(images: Tensor, clean: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image (N,C,H,W) in [0,1], in dB: -10 lg of its mean squared error; (N,)."""
+    return -10 * (images - clean).double().square().flatten(1).mean(1).log10()
+
+
 class Scores(NamedTuple):
     """How one set of images compares with real ones."""
 
