@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..spec import parse_number
-from .console import console, counted, listed, say, say_next, say_notes
-from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array
-from .generate import Watched
+from .applied import ErrorMaps, apply_task
+from .console import console, say, say_next
+from .flow import Places
 from .options import Compute, Damage, How, Level, Model, Source, command, own
-from .whole import restore_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from ..gallery import Film
-    from ..sampling.plan import Plan
-    from ..sampling.samplers import Denoiser
 
 
 CUT_OFF = 0.1
@@ -62,7 +56,7 @@ def refine(
     def apply(batches: Iterator[Tensor], **options: Any) -> Iterator[Tensor]:
         return tasks.refine(dae, batches, plan, added=added, seed=compute.seed, **options)
 
-    _restore("refined", dae, source, plan, how, places, apply)
+    apply_task("refined", dae, source, plan, how, places, apply)
     higher = min(1.5 * (plan.level or 0), dae.corruption.high)
     if plan.level is not None and higher > plan.level:
         say("to invent more:")
@@ -85,6 +79,9 @@ def denoise(
     strength: Annotated[
         float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
     ] = 1.0,
+    error: Annotated[
+        bool, typer.Option("--error", help="Also write a map of the error to expect at each pixel with --steps 1.")
+    ] = False,
 ) -> None:
     """Restore images that are already damaged, adding nothing.
 
@@ -114,7 +111,8 @@ def denoise(
         estimating = level_of if plan.level is None else None
         return tasks.denoise(dae, batches, plan, level_of=estimating, seed=compute.seed, **options)
 
-    _restore("denoised", dae, source, plan, how, places, apply)
+    maps = ErrorMaps(dae, lambda: levels[-1] if plan.level is None else plan.level) if error else None
+    apply_task("denoised", dae, source, plan, how, places, apply, maps)
     if levels:
         say(f"estimated level: {_spread(levels)}")
         if (share := sum(cut_off) / len(cut_off)) > CUT_OFF:
@@ -131,64 +129,3 @@ def denoise(
 def _spread(levels: list[float]) -> str:
     middle = f"{sorted(levels)[len(levels) // 2]:.3g}"
     return middle if len(levels) == 1 else f"{middle} (median), from {min(levels):.3g} to {max(levels):.3g}"
-
-
-def _restore(
-    name: str,
-    dae: Denoiser,
-    source: Path,
-    plan: Plan,
-    how: How,
-    places: Places,
-    apply: Callable[..., Iterator[Tensor]],
-) -> None:
-    """Read, apply, write: what refine and denoise have in common."""
-    out = destination(name, source, places.out)
-    beside = beside_of(out) if places.compare else None
-    film, shown = places.film(), Shown()
-    also = [path for path in (beside, places.trajectory) if path]
-    if dae.shape[1] or is_array(source) or is_array(out):
-        count = _restore_images(dae, source, out, also, plan, how, places, film, shown, apply)
-    else:
-        count = restore_whole(dae, source, out, also, places.strict, film, shown, apply)
-    if beside:
-        shown.save(beside)
-    start = "" if plan.level is None else f" from level {plan.level:g}"
-    done = f"{counted(count, 'image')} by {plan}{start}, {counted(plan.steps, 'step')}"
-    say(f"wrote {listed(out, beside, places.trajectory)}: {done}")
-
-
-def _restore_images(
-    dae: Denoiser,
-    source: Path,
-    out: Path,
-    also: list[Path],
-    plan: Plan,
-    how: How,
-    places: Places,
-    film: Film | None,
-    shown: Shown,
-    apply: Callable[..., Iterator[Tensor]],
-) -> int:
-    """Images in batches, into a folder, a grid or an array, with ``also`` beside it; how many were written."""
-    from ..data.inputs import open_inputs
-    from ..gallery import Writer
-    from ..sampling.tasks import batch_size
-
-    most = plan.level or dae.corruption.high  # an estimated level may be any of the model's
-    shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
-    inputs = open_inputs(
-        source, shape, beyond=dae.corruption.overshoot(most), over=places.over, strict=places.strict, without=[out]
-    )
-    writer = Writer(out, inputs.count)
-    guard(inputs, source, writer, *also)
-    with writer, Watched(dae, plan, inputs.count, how.batch, film) as watched:
-        reading = Reading(inputs, how.batch or (batch_size(shape) if shape else 1))
-        for made in apply(reading.images(), on_step=watched.step):
-            before, names = reading.waiting.popleft()
-            writer.add(made, names)
-            if film and not film.saved:
-                film.save(made)
-            shown.add(before, made)
-    say_notes(inputs.notes, inputs.skipped)
-    return writer.done
