@@ -229,6 +229,8 @@ def check_restored(dae: Denoiser, x: Tensor, y: Tensor) -> None:
     Raises:
         InputError: naming the shapes.
     """
+    if not dae.shape[0] and x.shape[1] != y.shape[1]:
+        raise InputError("this model makes grey pictures, and takes channels one by one: colours take a colour model")
     if not fits(x.shape[1:], dae.shape):
         there, here, wanted = ("x".join(map(str, shape)) for shape in (y.shape[1:], x.shape[1:], dae.shape))
         raise InputError(f"a measurement of {there} (CxHxW) is of a picture of {here}, the model makes {wanted}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 
@@ -11,6 +12,9 @@ import torch.nn.functional as F
 
 from .picture import PictureFile, Stored
 from .tags import INTEGERS, SIDES, DamagedError, Layout, Tag, Tags, as_block, read_block
+
+DESCRIPTION = 270
+"""The tag that programs write their own text to."""
 
 
 def enlarged(source: PictureFile, factor: int) -> PictureFile:
@@ -45,7 +49,16 @@ def _scaled(tags: Tags, layout: Layout, factor: int) -> Tags:
             for code, tag in tags.items()}  # fmt: skip
     for code in (code for pair in SIDES for code in pair if code in tags):
         made[code] = _multiplied(tags[code], layout, factor)
+    if DESCRIPTION in tags:
+        made[DESCRIPTION] = tags[DESCRIPTION].altered(lambda text: _described(text, factor))
     return made
+
+
+def _described(text: bytes, factor: int) -> bytes:
+    """What a description says of the size: OME's sides multiplied, tifffile's note of a shape left out."""
+    if text.startswith(b'{"shape"'):
+        return b"\0"
+    return re.sub(rb'(\bSize[XY]=")(\d+)', lambda m: m[1] + str(int(m[2]) * factor).encode(), text)
 
 
 def _multiplied(tag: Tag, layout: Layout, factor: int) -> Tag:
