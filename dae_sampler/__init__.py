@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .sampling.functions import denoise as denoise
     from .sampling.functions import inpaint as inpaint
     from .sampling.functions import refine as refine
+    from .sampling.functions import restore as restore
     from .sampling.functions import sample as sample
     from .training.loop import StopTraining as StopTraining
     from .training.loop import fit as fit
@@ -52,6 +53,7 @@ __getattr__, __dir__, __all__ = exports(
         "inpaint": "sampling.functions",
         "load": "checkpoint",
         "refine": "sampling.functions",
+        "restore": "sampling.functions",
         "sample": "sampling.functions",
         "save": "checkpoint",
     },

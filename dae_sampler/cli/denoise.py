@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from ..spec import parse_number
 from .compared import Compared
 from .console import counted, say, say_next
-from .flow import Places
+from .error_maps import ErrorMaps
+from .flow import Now, Places
+from .known import Known
 from .loading import joined, load_for_pictures, say_kinds
 from .options import Compute, Damage, How, Large, Model, Noise, Resize, Source, command, own
-from .restoring import Job, Now
+from .restoring import Job
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.table import Table
-    from ..sampling.anscombe import PoissonGaussian
     from ..sampling.plan import Plan
     from ..sampling.samplers import Denoiser
 
@@ -50,6 +49,9 @@ def denoise(
         float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
     ] = 1.0,
     noise: Noise = None,
+    error: Annotated[
+        bool, typer.Option("--error", help="Also write a map of the error to expect at each pixel with --steps 1.")
+    ] = False,
     truth: Annotated[
         Path | None, typer.Option(help="Clean versions, named alike: tell how near the results are (PSNR, SSIM).")
     ] = None,
@@ -65,7 +67,7 @@ def denoise(
 
     with joined(compute, places.quiet):
         dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
-        known = _Known.read(level, noise, strength)
+        known = Known.read(level, noise, strength)
         plan = resolve("denoise", dae, how.sampler, how.steps, known.level, known.noise)
         if known.each:
             if not dae.corruption.has_level:
@@ -75,8 +77,11 @@ def denoise(
             how = replace(how, batch=1)  # each image has a level of its own
         task = _Task(dae, plan, known, compute.seed)
         compared = Compared(truth) if truth else None
-        job = Job("denoised", dae, plan, task.apply, source, places, how.batch, resize, large, compared)
+        maps = task.maps() if error else None
+        job = Job("denoised", dae, plan, task.apply, source, places, how.batch, resize, large, compared, maps)
         job.run()
+        if maps:
+            maps.report()
         task.say()
         if pair:
             say_kinds(job.kinds, *pair)
@@ -89,55 +94,19 @@ def denoise(
         say_next("dae-sampler", "denoise", model, source, *asked, "--compare", *again)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What is known of the noise.
-
-    Attributes:
-        level: one for all; None to look it up or to estimate it.
-        noise: sigma, for a model that has no level.
-        table: one for each file.
-        sensor: noise that is stronger where a picture is bright.
-        strength: that an estimated level is multiplied by.
-    """
-
-    level: float | None
-    noise: float | None
-    table: Table | None
-    sensor: PoissonGaussian | None
-    strength: float
-
-    @classmethod
-    def read(cls, level: str | None, noise: str | None, strength: float) -> _Known:
-        """What the options say."""
-        from ..data.table import Table
-        from ..sampling import anscombe
-
-        if noise is not None and level is not None:
-            raise InputError("`noise` and `level` both say how strong the noise is: give one")
-        sensor = None if noise is None else anscombe.parse(noise)
-        sigma = None if noise is None or sensor else parse_number(noise, "noise")
-        if level is not None and level.lower().endswith(".csv"):
-            return cls(None, None, Table(Path(level), "level"), None, strength)
-        number = None if level in (None, "auto") else parse_number(str(level), "level")
-        return cls(number, sigma, None, sensor, strength)
-
-    @property
-    def each(self) -> bool:
-        """Whether a picture has to be asked for its level."""
-        return self.table is not None or self.sensor is not None
-
-
 @dataclass
 class _Task:
     """The task denoise, with the levels that it found."""
 
     dae: Denoiser
     plan: Plan
-    known: _Known
+    known: Known
     seed: int
     levels: list[float] = field(default_factory=list)
     cut_off: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.at = self.plan.level or 0.0
 
     def apply(self, batches: Iterator[Tensor], now: Now, **options: Any) -> Iterator[Tensor]:
         """Batches restored, each image at its level."""
@@ -151,18 +120,24 @@ class _Task:
         made = tasks.denoise(self.dae, batches, self.plan, level_of=level_of, seed=self.seed, **options)
         return (sensor.to_counts(x, white) / white for x in made) if known.sensor and sensor else made
 
+    def maps(self) -> ErrorMaps:
+        """Maps of the error, at the level of each image."""
+        if self.known.sensor:
+            raise InputError("`error` is for Gaussian noise: leave it out, or give `noise` as sigma")
+        return ErrorMaps(self.dae, lambda: self.at)
+
     def _level(self, image: Tensor, now: Now) -> float:
         from ..sampling.estimate import estimate_level
         from ..sampling.plan import start_level
 
         known, q = self.known, self.dae.corruption
-        if known.sensor:
-            return start_level(self.dae, max(known.sensor.level(now.white), q.low))
-        if known.table:
-            return start_level(self.dae, parse_number(known.table[now.name], "level"))
+        if known.each:
+            self.at = start_level(self.dae, known.of(now, q.low))
+            return self.at
         self.cut_off.append(((image <= 0) | (image >= 1)).float().mean().item())
         self.levels.append(min(max(known.strength * estimate_level(self.dae, image), q.low), q.high))
-        return self.levels[-1]
+        self.at = self.levels[-1]
+        return self.at
 
     def say(self) -> None:
         """The levels that were estimated."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import files
 from ..errors import InputError
@@ -39,6 +39,43 @@ class Places:
         from ..gallery import Film
 
         return Film(self.trajectory, self.every) if self.trajectory else None
+
+
+class Apply(Protocol):
+    """A task with its options: maps batches of images to restored ones."""
+
+    def __call__(self, batches: Iterator[Tensor], now: Now, **options: Any) -> Iterator[Tensor]:
+        """``now`` says, while a batch is computed, which it is."""
+        ...
+
+
+@dataclass
+class Now:
+    """What is being computed.
+
+    Attributes:
+        name: of the first picture of the batch: its path in the folder, or its number in an array.
+        white: how far white is from black in the values of the file.
+    """
+
+    name: str = ""
+    white: float = 1.0
+
+    def is_at(self, name: str) -> None:
+        """The next batch begins."""
+        self.name = name
+
+
+class Watcher(Protocol):
+    """Looks on as pictures are restored."""
+
+    def check(self, names: Iterable[str]) -> None:
+        """These will be restored."""
+        ...
+
+    def add(self, name: str, page: int, before: Tensor, after: Tensor) -> None:
+        """One page of one of them was, (1,C,H,W)."""
+        ...
 
 
 class Reading:

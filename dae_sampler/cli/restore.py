@@ -9,10 +9,10 @@ import typer
 
 from ..spec import parse_number
 from .console import say, say_next
-from .flow import Places
+from .flow import Now, Places
 from .loading import joined, load_for_pictures, say_kinds
 from .options import Compute, How, Large, Level, Model, Resize, Source, command, own
-from .restoring import Job, Now
+from .restoring import Job
 
 if TYPE_CHECKING:
     from torch import Tensor

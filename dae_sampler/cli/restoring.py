@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from .console import Bar, counted, listed, say, say_notes
-from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array, range_of
+from .error_maps import MAP, ErrorMaps
+from .flow import Apply, Now, Places, Reading, Shown, Watcher, beside_of, destination, guard, is_array, range_of
 from .generate import Watched
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.whole import Done, Page
+    from ..data.whole import Done, Page, PictureFiles
     from ..sampling.plan import Plan
     from ..sampling.samplers import Denoiser, State
-
-
-class Apply(Protocol):
-    """A task with its options: maps batches of images to restored ones."""
-
-    def __call__(self, batches: Iterator[Tensor], now: Now, **options: Any) -> Iterator[Tensor]:
-        """``now`` says, while a batch is computed, which it is."""
-        ...
-
-
-@dataclass
-class Now:
-    """What is being computed.
-
-    Attributes:
-        name: of the first picture of the batch: its path in the folder, or its number in an array.
-        white: how far white is from black in the values of the file.
-    """
-
-    name: str = ""
-    white: float = 1.0
-
-    def is_at(self, name: str) -> None:
-        """The next batch begins."""
-        self.name = name
-
-
-class Watcher(Protocol):
-    """Looks on as pictures are restored."""
-
-    def check(self, names: Iterable[str]) -> None:
-        """These will be restored."""
-        ...
-
-    def add(self, name: str, page: int, before: Tensor, after: Tensor) -> None:
-        """One page of one of them was, (1,C,H,W)."""
-        ...
 
 
 @dataclass
@@ -69,6 +34,7 @@ class Job:
         resize: bring pictures to the size of the model.
         large: allow pictures of more pixels than Pillow's limit.
         watcher: told of the names, and of each page before and after.
+        errors: maps that are written beside the pictures.
         kinds: how many pictures had so many channels.
     """
 
@@ -82,6 +48,7 @@ class Job:
     resize: bool = False
     large: bool = False
     watcher: Watcher | None = None
+    errors: ErrorMaps | None = None
     kinds: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -116,22 +83,17 @@ class Job:
         from ..data.whole import open_files
 
         todo = open_files(self.source, self.out, strict=self.places.strict, large=self.large, span=self.span)
-        todo.check_apart(self.also)
+        todo.check_apart(self.also, ("", MAP) if self.errors else ("",))
         if self.watcher:
             self.watcher.check(map(todo.name_of, todo.found))
-        done: list[Done] = []
-        with Bar("restoring", len(todo.found), "pictures") as bar:
-            self.bar = bar
-            for one in todo.restore(self._page):
-                done.append(one)
-                bar.reach(min(len(todo.found), len(done) * distributed.get_world_size()), len(todo.found))
-        everyone: list[Done] = distributed.gather(done)
+        count, notes, skipped = restore_all(todo, self._page, self._begin)
         self.kinds = sum(distributed.gather([self.kinds]), Counter[int]())
-        notes = [*todo.notes, *(note for one in everyone for note in one.notes)]
-        skipped = [one.skipped for one in everyone if one.skipped]
-        return len(everyone) - len(skipped), notes, skipped
+        return count, notes, skipped
 
-    def _page(self, page: Page) -> Tensor:
+    def _begin(self, bar: Bar) -> None:
+        self.bar = bar
+
+    def _page(self, page: Page) -> dict[str, Tensor]:
         film = self.film if self.film and not self.film.saved else None
         self.pages = page.count
 
@@ -144,7 +106,7 @@ class Job:
         if film:
             film.save(made)
         self._seen(page.name, page.index, page.x, made)
-        return made
+        return {"": made} | ({MAP: self.errors.shown(page.x)} if self.errors else {})
 
     def on_tile(self, tiles: int) -> None:
         """A tile of a large picture is done, of so many."""
@@ -170,17 +132,40 @@ class Job:
         options = {"fit": "crop" if self.resize else None, "over": places.over, "strict": places.strict}
         inputs = open_inputs(self.source, shape, beyond=reach, span=self.span, without=[self.out], **options)
         writer = Writer(self.out, inputs.count)
-        guard(inputs, self.source, writer, *self.also)
+        maps = Writer(self.out.with_name(self.out.stem + MAP + self.out.suffix), inputs.count) if self.errors else None
+        guard(inputs, self.source, writer, *self.also, *([maps.out] if maps else []))
         if self.watcher:
             self.watcher.check(inputs.names)
         now = Now(white=inputs.span[1] - inputs.span[0])
-        with writer, Watched(dae, self.plan, inputs.count, self.batch, self.film) as watched:
+        with writer, maps or nullcontext(), Watched(dae, self.plan, inputs.count, self.batch, self.film) as watched:
             reading = Reading(inputs, self.batch or (batch_size(shape) if shape else 1), now.is_at)
             for made in self.apply(reading.images(), now, on_step=watched.step):
                 before, names = reading.waiting.popleft()
                 writer.add(made, names)
+                if self.errors and maps:
+                    maps.add(self.errors.of(before) if maps.is_array else self.errors.shown(before), names)
                 if self.film and not self.film.saved:
                     self.film.save(made)
                 for name, x, y in zip(names, to_float(before), made, strict=True):
                     self._seen(name, 0, x[None], y[None])
         return writer.done, inputs.notes, inputs.skipped
+
+
+def restore_all(
+    todo: PictureFiles, apply: Callable[[Page], dict[str, Tensor]], begin: Callable[[Bar], None] = lambda bar: None
+) -> tuple[int, list[str], list[str]]:
+    """Picture files by a task, with a bar, on all processes; how many were restored, notes, and what was skipped.
+
+    ``begin`` is told of the bar.
+    """
+    from .. import distributed
+
+    done: list[Done] = []
+    with Bar("restoring", len(todo.found), "pictures") as bar:
+        begin(bar)
+        for one in todo.restore(apply):
+            done.append(one)
+            bar.reach(min(len(todo.found), len(done) * distributed.get_world_size()), len(todo.found))
+    everyone: list[Done] = distributed.gather(done)
+    skipped = [one.skipped for one in everyone if one.skipped]
+    return len(everyone) - len(skipped), [*todo.notes, *(note for one in everyone for note in one.notes)], skipped

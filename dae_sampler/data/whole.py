@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import distributed, files
 from ..errors import InputError
 from ..pixels import Range, describe_range, find_range
-from .files import PictureFile, default_suffix, read_file, write_like
+from .files import PictureFile, default_suffix, enlarged, read_file, write_like
 from .files.png_chunks import SIGNATURE
 from .folder import find
 from .workers import in_order
@@ -28,7 +28,9 @@ _EXACT = ("uint8", "uint16", "float16", "float32")
 _PAGES = 1 << 20
 """More than a file has, so that pages of all files can be numbered by their files' numbers."""
 
-Apply = Callable[["Page"], Tensor]
+Apply = Callable[["Page"], dict[str, Tensor]]
+"""Maps a page to what is written of it, (1,C,H,W) each, by kind: what is put behind the name of the file. They may be
+larger than the page."""
 
 
 class Page(NamedTuple):
@@ -90,25 +92,27 @@ class PictureFiles:
         """A file's path in the folder."""
         return path.relative_to(self.folder).as_posix()
 
-    def goal(self, path: Path, suffix: str) -> Path:
-        """Where the result of a file goes that is written with ``suffix``; two files never go to one place."""
+    def goal(self, path: Path, suffix: str, kind: str = "") -> Path:
+        """Where the result of a file goes that is written with ``suffix``, one of several by its ``kind``; two files
+        never go to one place."""
         if len(self.found) == 1 and self.out.suffix:
-            return self.out
+            return self.out.with_name(self.out.stem + kind + self.out.suffix)
         name = Path(self.name_of(path))
         alone = self._stems[path.with_suffix("")] == 1
-        return self.out / (name.with_suffix(suffix) if alone else name.with_name(name.name + suffix))
+        return self.out / name.with_name((name.stem if alone else name.name) + kind + suffix)
 
-    def check_apart(self, also: Sequence[Path]) -> None:
-        """Refuse to write over a file that is read, whatever suffix a result will have.
+    def check_apart(self, also: Sequence[Path], kinds: Sequence[str] = ("",)) -> None:
+        """Refuse to write over a file that is read, whatever suffix a result will have and of which kind it is.
 
         Raises:
             InputError: naming the file.
         """
-        goals = (self.goal(path, suffix) for path in self.found for suffix in (path.suffix, ".png", ".tif"))
+        suffixes = {path: (path.suffix, ".png", ".tif") for path in self.found}
+        goals = (self.goal(path, suffix, kind) for path in suffixes for suffix in suffixes[path] for kind in kinds)
         files.check_apart(self.found, [*goals, *also])
 
     def restore(self, apply: Apply) -> Iterator[Done]:
-        """Restore each file by ``apply``, which maps a :class:`Page` to (1,C,H,W), and write it.
+        """Restore each file by ``apply``, and write it.
 
         Under torchrun each process has its share of the files; a file is the same whoever computes it.
 
@@ -124,13 +128,15 @@ class PictureFiles:
                     raise
                 yield Done(path, None, skipped=str(error))
                 continue
-            out = self.goal(path, default_suffix(source))
             pages = [
-                _to_values(apply(page), page.span, pixels.dtype)
+                {kind: _to_values(made, page.span, pixels.dtype) for kind, made in apply(page).items()}
                 for page, pixels in zip(self._pages(number, source), source.pages, strict=True)
             ]
-            lost = write_like(source, pages, out)
-            yield Done(path, out, notes=(*lost.values(), *source.notes.values()))
+            suffix, lost = default_suffix(source), {}
+            source = enlarged(source, len(next(iter(pages[0].values()))) // len(source.pages[0]))
+            for kind in pages[0]:
+                lost |= write_like(source, [page[kind] for page in pages], self.goal(path, suffix, kind))
+            yield Done(path, self.goal(path, suffix), notes=(*lost.values(), *source.notes.values()))
 
     def pages(self) -> Iterator[Page]:
         """All pages of this process's share of the files.

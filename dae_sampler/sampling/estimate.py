@@ -1,4 +1,6 @@
-"""How strong the noise in an image is, by the model itself: the maximum likelihood estimate of sigma.
+"""What a model says of an image beside r: how strong its noise is, and how far r is likely off.
+
+The level is the maximum likelihood estimate of sigma.
 
 With d pixels and the Jacobian J of r, the log density of the noisy image changes with the level by
 
@@ -8,6 +10,9 @@ because p_sigma solves the heat equation and r = x + sigma^2 grad log p_sigma(x)
 noise that r removes is as much as it says there is, is found by secants in ln sigma within a bracket; tr J by
 Hutchinson's probes. In expectation the two sides are equal pixel by pixel (by parts), so pixels may be left out: in a
 picture that was cut off at black and white, those near either, where noise is missing.
+
+The covariance of x given the noisy image is sigma^2 J (Tweedie's identity of second order), so that r is off by
+sqrt(sigma^2 J_ii) at pixel i; the diagonal by probes too (Bekas, Kokiopoulou and Saad 2007).
 """
 
 from __future__ import annotations
@@ -19,9 +24,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..noise import ImageNoise
-from .plan import can_estimate
+from ..tiles import TILE, tiled
+from .plan import can_estimate, card_of
 from .samplers import Denoiser
 
+PROBES = 16
+"""For the diagonal of the Jacobian."""
 LOOKS = 12
 """Network calls, and gradients, at most; three or four where the noise is what the model knows."""
 TOLERANCE = 0.005
@@ -68,6 +76,47 @@ def estimate_level(dae: Denoiser, image: Tensor, *, seed: int = 0) -> float:
     return q.low if at < ends[0] + 2 * TOLERANCE else q.high if at > ends[1] - 2 * TOLERANCE else math.exp(at)
 
 
+def expected_error(dae: Denoiser, images: Tensor, sigma: float, *, probes: int = PROBES, seed: int = 0) -> Tensor:
+    """How far r(x_tilde, sigma) is expected to be off at each pixel: the standard deviation of x given x_tilde.
+
+    sqrt(sigma^2 dr_i/dx_tilde_i), the derivative by ``probes`` random signs z as the mean of z_i (J' z)_i; its own
+    error falls as 1 / sqrt(probes). Large images of any size go in tiles, for gradients take memory.
+
+    Args:
+        dae: a model of Gaussian noise that seeks the mean.
+        images: noisy images (B,C,H,W), float32.
+        sigma: of their noise, in [0,1] units.
+        probes: network calls, and gradients.
+        seed: of the probes.
+
+    Returns:
+        (B,C,H,W), in [0,1] units, on the CPU.
+
+    Raises:
+        InputError: the model has no score.
+    """
+    if not dae.corruption.is_gaussian or card_of(dae).objective != "mean":
+        raise InputError(f"this model has {dae.corruption}: an error is expected of means under Gaussian noise only")
+    if not dae.shape[1] and max(images.shape[2:]) > TILE:
+        halo = -(-card_of(dae).radius // card_of(dae).stride) * card_of(dae).stride
+        return tiled(lambda some: expected_error(dae, some, sigma, probes=probes, seed=seed), images, TILE, halo)
+    x, noise = images.to(dae.device), ImageNoise(seed, 0, len(images), dae.device)
+    diagonal = torch.zeros_like(x)
+    for _ in range(probes):
+        z = noise.normal(x.shape).sign()
+        diagonal += z * _through(dae, x, sigma, z)[1]
+    return (sigma**2 * (diagonal / probes).clamp(min=0)).sqrt().cpu()
+
+
+def _through(dae: Denoiser, x: Tensor, sigma: float, z: Tensor) -> tuple[Tensor, Tensor]:
+    """r(x) and J' z."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        r = dae(x, sigma)
+        (along,) = torch.autograd.grad((r * z).sum(), x)
+    return r.detach(), along
+
+
 class _Look:
     """How far, at a level, the images' own noise is from it."""
 
@@ -80,15 +129,12 @@ class _Look:
     def __call__(self, at: float) -> float:
         """Positive where d log p / d sigma^2 is, at ln sigma: by how much ln sigma should grow."""
         sigma = math.exp(at)
-        with torch.enable_grad():
-            x = self.x.detach().requires_grad_()
-            r = self.dae(x, sigma)
-            (along,) = torch.autograd.grad((r * self.probe).sum(), x)
+        r, along = _through(self.dae, self.x, sigma, self.probe)
         if self.cut_off:  # once, for a root has to be one of a single function
             margin = min(2.5 * sigma, MARGIN)
-            inside = ((r > margin) & (r < 1 - margin)).detach()
+            inside = (r > margin) & (r < 1 - margin)
             self.asked, self.cut_off = inside if inside.float().mean() > 0.02 else self.asked, False
-        removed = (self.x - r).detach()[self.asked].double().square().mean().item()
+        removed = (self.x - r)[self.asked].double().square().mean().item()
         left = 1 - (along * self.probe)[self.asked].double().mean().item()
         return math.log(max(removed, 1e-30) / (sigma**2 * max(left, 1e-3))) / 2
 

@@ -1,4 +1,4 @@
-"""The public functions sample, refine, denoise and inpaint: the tasks of :mod:`.tasks`, collected into one tensor."""
+"""The public functions sample, refine, denoise, inpaint and restore: :mod:`.tasks`, collected into one tensor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..pixels import as_images, to_float
-from . import tasks
+from . import operators, tasks
 from .estimate import estimate_level
+from .linear import Operator
 from .plan import Plan, resolve, start_level
 from .samplers import Denoiser
-from .tasks import OnStep, batch_size
+from .tasks import NOISE, OnStep, batch_size
 
 Images = Tensor | np.ndarray
 Level = float | Tensor | np.ndarray
@@ -181,6 +182,49 @@ def inpaint(
     batches = zip(images.split(size), masks, strict=False)
     options: dict[str, Any] = {"seed": seed, "on_step": on_step, "grad": grad}
     return torch.cat([torch.empty(0, *images.shape[1:]), *tasks.inpaint(dae, batches, plan, **options)])
+
+
+def restore(
+    dae: Denoiser,
+    measurements: Images,
+    operator: Operator | str,
+    *,
+    noise: float = NOISE,
+    samples: int = 1,
+    sampler: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    on_step: OnStep | None = None,
+    grad: bool = False,
+) -> Tensor:
+    """Restore pictures x of which y = A x + noise was measured, A known: blurred, made smaller, grey, or with holes.
+
+    Args:
+        dae: a model of a range of Gaussian levels.
+        measurements: y, (N,c,h,w), a tensor or an array, uint8 or float; noise may carry floats outside [0,1].
+        operator: A, such as ``"blur(1.5)+downsample(2)"``, see :mod:`.operators`; or an :class:`.Operator`, such as
+            ``Mask(keep)``, or ``Pair(apply, adjoint)`` of your own functions.
+        noise: standard deviation of the noise in y, 1e-4 to 10 in units of [0,1].
+        samples: restorations of each measurement; their mean estimates the posterior mean.
+        sampler, steps, seed, batch, on_step, grad: as for :func:`refine`. A model whose noise is too weak to begin from
+            takes ``iterate``, which gives one restoration with little error; ``dpm(eta=1)`` draws different ones.
+
+    Returns:
+        float32 (N * samples,C,H,W) on the CPU, in [0,1]: the restorations of the first measurement first.
+
+    Raises:
+        InputError: an argument is out of its range, the model cannot restore, or a measurement is none of its pictures.
+    """
+    operator = operators.parse(operator) if isinstance(operator, str) else operator
+    plan = resolve("restore", dae, sampler, steps)
+    measurements = as_images(measurements, what="measurements")
+    if samples < 1:
+        raise InputError(f"`samples` must be 1 or more, got {samples}")
+    together = max(1, (batch or batch_size(measurements.shape[1:])) // samples)
+    options: dict[str, Any] = {"noise": noise, "samples": samples, "seed": seed, "on_step": on_step, "grad": grad}
+    made = tasks.restore(dae, measurements.split(together), plan, operator, **options)
+    return torch.cat(list(made))
 
 
 def _restored(

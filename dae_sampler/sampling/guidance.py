@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from ..card import Card
+from .linear import Operator
+from .plan import card_of
 from .samplers import Denoiser
+
+USUAL_VARIANCE = 1 / 12
+"""Of pictures that nothing is known of: as of a grey between black and white, all equally likely."""
+AGREEMENT, ROUNDS = 1.1, 20
+"""How far a restoration may stray from the measurement, in standard deviations of its noise."""
 
 
 class KnownPixels:
@@ -23,3 +33,68 @@ class KnownPixels:
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         return torch.where(self.keep, self.known, self.dae(x, level))
+
+
+class Measured:
+    """A denoiser that knows a measurement y = A x + N(0, noise^2): an estimate of E[x | x_tilde, y] from r(x_tilde).
+
+    It is the mean of the posterior of y if x given x_tilde were N(r, rho^2):
+
+        argmin_x |y - A x|^2 / noise^2 + |x - r|^2 / rho^2  =  r + A' (A A' + noise^2 / rho^2)^-1 (y - A r),
+
+    and so exact for Gaussian data, where rho^2 = s sigma^2 / (s + sigma^2). One network call, as DiffPIR (Zhu et al.
+    2023) and DDNM (Wang et al. 2023, the limit of no noise); PiGDM (Song et al. 2023) takes the network's gradient too.
+
+    Args:
+        dae: the denoiser.
+        y: what was measured, (B,c,h,w).
+        operator: A.
+        noise: standard deviation of the noise in ``y``, above 0.
+        error: rho^2 as a function of sigma. By default the model's mean squared error, see :func:`squared_error`, or
+            what y - A r shows of it in this picture, (|y - A r|^2 - noise^2) / (what A makes of it), if that is more.
+    """
+
+    def __init__(
+        self,
+        dae: Denoiser,
+        y: Tensor,
+        operator: Operator,
+        noise: float,
+        error: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.dae, self.y, self.operator, self.noise, self.error = dae, y, operator, noise, error
+        self.corruption, self.shape, self.device, self.card = dae.corruption, dae.shape, dae.device, card_of(dae)
+
+    def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
+        sigma = torch.as_tensor(level, dtype=torch.float32, device=x.device).reshape(-1, 1, 1, 1)
+        r, operator = self.dae(x, level), self.operator
+        if self.error:
+            return operator.prox(r, self.y, self.noise**2 / self.error(sigma))
+        beyond = (operator.misfit(r, self.y) - self.noise**2) / operator.gain(operator.residual(r, self.y))
+        return operator.prox(r, self.y, self.noise**2 / torch.maximum(squared_error(self.card, sigma), beyond))
+
+
+def squared_error(card: Card, sigma: Tensor) -> Tensor:
+    """A model's mean squared error at ``sigma``, by straight lines between its card's in logarithms of both.
+
+    It is never above sigma^2. A card that has none is taken to be of pictures of :data:`USUAL_VARIANCE`.
+    """
+    if len(card.squared_error) < 2:
+        return USUAL_VARIANCE * sigma.square() / (USUAL_VARIANCE + sigma.square())
+    at, values = torch.tensor(card.squared_error, device=sigma.device).log().T.contiguous()
+    t = sigma.log()
+    i = torch.searchsorted(at, t).clamp(1, len(at) - 1)
+    value = torch.lerp(values[i - 1], values[i], (t - at[i - 1]) / (at[i] - at[i - 1])).exp()
+    return torch.minimum(value, sigma.square())
+
+
+def agree(operator: Operator, x: Tensor, y: Tensor, noise: float) -> Tensor:
+    """``x`` in [0,1], moved until the root mean square of y - A x is at most :data:`AGREEMENT` noise, or for
+    :data:`ROUNDS` proximal steps (Morozov's discrepancy principle)."""
+    for _ in range(ROUNDS):
+        astray = operator.misfit(x, y) > (AGREEMENT * noise) ** 2
+        if not astray.any():
+            break
+        nearer = operator.prox(x, y, operator.gain(operator.residual(x, y))).clamp(0, 1)
+        x = torch.where(astray, nearer, x)
+    return x

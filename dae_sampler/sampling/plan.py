@@ -17,6 +17,10 @@ from ..noise import Noise
 from .samplers import SAMPLERS, Denoiser, Sampler, State
 
 _NOTHING_KNOWN = Card()
+LEAST_PRIOR = 5.0
+"""Standard deviation of noise that hides a picture well enough to begin from."""
+RESTORING = "iterate", 8
+"""Sampler and steps of restoration by a model that cannot begin from noise."""
 
 
 def card_of(dae: Denoiser) -> Card:
@@ -69,7 +73,7 @@ def resolve(
     """The plan of a task: what was asked for, completed by the model's card and then by what is usual.
 
     Args:
-        task: ``"sample"``, ``"refine"``, ``"denoise"`` or ``"inpaint"``.
+        task: ``"sample"``, ``"refine"``, ``"denoise"``, ``"inpaint"`` or ``"restore"``.
         dae: the model.
         sampler: a name of ``SAMPLERS``, with the sampler's own options if wanted: ``"heun(churn=0.2)"``.
         steps: sampling steps, 1 or more.
@@ -83,7 +87,7 @@ def resolve(
             model cannot do the task; or a number is out of its range.
     """
     q = dae.corruption
-    _check_task(task, q, level)
+    _check_task(task, dae, level)
     usual = _usual(task, dae)
     part = spec.parse_one(sampler) if sampler else None
     row, options = _look_up(part, q) if part else (usual.sampler, usual.options)
@@ -97,7 +101,7 @@ def resolve(
         steps = usual.steps if row is usual.sampler else row.steps
     if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
         raise InputError(f"`steps` must be from 1 to {MAX_STEPS:,}, got {steps}")
-    if task in ("sample", "inpaint") or not q.has_level:
+    if task in ("sample", "inpaint", "restore") or not q.has_level:
         return Plan(row, options, steps)
     level = usual.level if level is None else level
     if task == "denoise" and level is None and can_estimate(dae):
@@ -126,7 +130,8 @@ def can_estimate(dae: Denoiser) -> bool:
     return q.is_gaussian and q.ranged and card_of(dae).objective == "mean"
 
 
-def _check_task(task: str, q: Corruption, level: float | None) -> None:
+def _check_task(task: str, dae: Denoiser, level: float | None) -> None:
+    q = dae.corruption
     if not q.has_level and task != "denoise":
         raise InputError(
             f"this model was trained under {q}, which adds no noise: denoise pictures with it, or train one with "
@@ -134,6 +139,8 @@ def _check_task(task: str, q: Corruption, level: float | None) -> None:
         )
     if not q.has_level and level is not None:
         raise InputError(f"this model was trained under {q}, which has no level: leave out `level`")
+    if task == "restore" and not can_estimate(dae):
+        raise InputError(f"this model has {q}: a measurement guides a model of Gaussian noise over a range of levels")
     if task == "denoise" and q.extra:
         raise InputError(f"{q} shows which pixels are damaged: give a mask to inpaint instead")
     if task == "inpaint" and not any(row.painting is not None and row.fits(q) for row in SAMPLERS.values()):
@@ -155,9 +162,13 @@ def _usual(task: str, dae: Denoiser) -> Plan:
     """The plan where nothing is said: the card's for the task or for sampling, else by the table of samplers."""
     q, plans = dae.corruption, card_of(dae).plans
     one_call = task == "denoise" and not (q.ranged and dae.shape[1])  # one level or any size: restored by r, once
-    planned: dict[str, Any] | None = plans.get(task) or (plans.get("sample") if not one_call else None)
+    planned: dict[str, Any] | None = plans.get(task) or (
+        plans.get("sample") if not (one_call or (task == "restore" and q.high < LEAST_PRIOR)) else None
+    )
     if planned and task != "inpaint":
         return Plan(*_look_up(spec.parse_one(planned["sampler"]), q), planned["steps"], planned.get("level"))
+    if task == "restore" and q.high < LEAST_PRIOR:
+        return Plan(SAMPLERS[RESTORING[0]], {}, RESTORING[1])
     for name in ("euler", "iterate") if one_call else ():
         if SAMPLERS[name].fits(q):
             return Plan(SAMPLERS[name], {}, 1)

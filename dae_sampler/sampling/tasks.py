@@ -1,4 +1,4 @@
-"""The tasks as iterators of batches: sample, refine, denoise, inpaint.
+"""The tasks as iterators of batches: sample, refine, denoise, inpaint, restore.
 
 Each takes a :class:`~.plan.Plan` and yields finished batches, float32 (B,C,H,W) on the CPU, in [0,1]. Memory does not
 grow with the number of images. ``on_step`` is called with the :class:`~.samplers.State` after each step; an exception
@@ -17,14 +17,17 @@ from torch import Tensor
 from .. import distributed
 from ..errors import InputError
 from ..noise import ImageNoise
-from ..pixels import as_images, binarise, to_float
-from .guidance import KnownPixels
-from .plan import Plan, card_of
+from ..pixels import as_images, binarise, fits, to_float
+from .guidance import KnownPixels, Measured, agree
+from .linear import Operator, smoothest
+from .plan import LEAST_PRIOR, Plan, card_of
 from .samplers import Denoiser, State
 
 OnStep = Callable[[State], None]
-LEAST_PRIOR = 5.0
-"""Standard deviation of noise that hides a picture well enough to begin from."""
+
+
+NOISE = 1 / 255
+"""Standard deviation of the noise in a measurement if nothing is said: a step of 8 bits."""
 
 
 def batch_size(shape: Sequence[int]) -> int:
@@ -149,6 +152,89 @@ def inpaint(
             filled = _run(plan, denoiser, q.begin(known, held, noise), noise, on_step)
             made = torch.where(held.cpu(), known.cpu(), filled)
         yield made
+
+
+def restore(
+    dae: Denoiser,
+    batches: Iterable[Tensor],
+    plan: Plan,
+    operator: Operator,
+    *,
+    noise: float = NOISE,
+    samples: int = 1,
+    seed: int = 0,
+    first: int = 0,
+    on_step: OnStep | None = None,
+    grad: bool = False,
+) -> Iterator[Tensor]:
+    """Pictures of which y = A x + noise was measured: ``samples`` of each, one after the other.
+
+    Sampling starts from noise where the model's highest level hides a picture, else from the smoothest picture that
+    goes with y, to which noise of that level is added if the sampler follows falling levels.
+
+    Args:
+        dae: the model.
+        batches: measurements (B,c,h,w), uint8 or float.
+        plan: how.
+        operator: A.
+        noise: standard deviation of the noise in y, above 0.
+        samples: restorations of each.
+        seed, first: restoration i is a function of (seed, first + i).
+        on_step, grad: see above.
+
+    Raises:
+        InputError: ``noise`` is out of its range, or a measurement is none of a picture that the model makes.
+    """
+    check_noise(noise)
+    q = dae.corruption
+    for measured in batches:
+        source = ImageNoise(seed, first, len(measured) * samples, dae.device)
+        first += len(measured) * samples
+        with torch.set_grad_enabled(grad):
+            y = to_float(as_images(measured, what="measurements")).to(dae.device)
+            start = smoothest(operator, y, noise)
+            check_restored(dae, start, y)
+            y, start = y.repeat_interleave(samples, 0), start.repeat_interleave(samples, 0)
+            if q.high >= LEAST_PRIOR:
+                _, channels, height, width = start.shape
+                start = q.prior(len(start), (channels, height, width), source)
+            elif plan.sampler.anneals:
+                start = q.draw(start, torch.tensor(q.high, device=start.device), source).x_tilde
+            made = _run(plan, Measured(dae, y, operator, noise), start, source, on_step)
+            made = agree(operator, made, y.cpu(), noise)
+        yield made
+
+
+def measure(operator: Operator, images: Tensor, noise: float, seed: int = 0, first: int = 0) -> Tensor:
+    """y = A x + noise z of images (B,C,H,W), uint8 or float: what :func:`restore` takes.
+
+    The noise of image i is a function of (seed, first + i), and none that :func:`restore` uses.
+    """
+    y = operator.apply(to_float(images))
+    return operator.measured(y + noise * ImageNoise(seed + 1, first, len(y), y.device).normal(y.shape))
+
+
+def check_noise(noise: float) -> None:
+    """Refuse a standard deviation of the noise in a measurement that is not from 1e-4 to 10.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not 1e-4 <= noise <= 10:
+        raise InputError(f"`noise` must be from 0.0001 to 10, got {noise:g}: of clean 8-bit pictures it is 1/255")
+
+
+def check_restored(dae: Denoiser, x: Tensor, y: Tensor) -> None:
+    """Refuse a measurement ``y`` that, by the shape of ``x``, is none of a picture that the model makes.
+
+    Raises:
+        InputError: naming the shapes.
+    """
+    if not dae.shape[0] and x.shape[1] != y.shape[1]:
+        raise InputError("this model makes grey pictures, and takes channels one by one: colours take a colour model")
+    if not fits(x.shape[1:], dae.shape):
+        there, here, wanted = ("x".join(map(str, shape)) for shape in (y.shape[1:], x.shape[1:], dae.shape))
+        raise InputError(f"a measurement of {there} (CxHxW) is of a picture of {here}, the model makes {wanted}")
 
 
 def shape_of_samples(dae: Denoiser, size: tuple[int, int] | None) -> tuple[int, int, int]:

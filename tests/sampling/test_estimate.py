@@ -8,7 +8,8 @@ from PIL import Image
 
 import dae_sampler
 from dae_sampler import DenoisingAutoencoder, InputError, save
-from dae_sampler.sampling.estimate import estimate_level
+from dae_sampler.corruption import parse
+from dae_sampler.sampling.estimate import estimate_level, expected_error
 
 
 def noisy(dae, sigma, seed):
@@ -79,3 +80,20 @@ def test_the_command_says_what_it_estimated_and_takes_fractions(command, tmp_pat
     assert "from level 0.0980392" in text
     assert Image.open("d.png").mode == "RGB"
     assert "no number" in command("denoise", "any.safetensors", "a.png", "--level", "25/", "--out", "e.png", code=2)
+
+
+def test_the_expected_error_is_the_posterior_deviation_of_gaussian_data(gaussian_data):
+    data = gaussian_data(0.4, 0.04, shape=(1, 6, 5))
+    made = expected_error(data, torch.rand(2, 1, 6, 5), 0.3, probes=2)
+    torch.testing.assert_close(made, torch.full((2, 1, 6, 5), (0.04 * 0.09 / 0.13) ** 0.5))
+
+
+def test_the_expected_error_of_correlated_pixels_is_the_diagonal_of_their_covariance():
+    class Pair:  # two equal pixels of N(0, 1)
+        corruption, device, shape = parse("gaussian(0.01..20)"), torch.device("cpu"), (1, 1, 2)
+
+        def __call__(self, x, sigma):
+            return x.sum(3, keepdim=True).expand(x.shape) / (2 + sigma**2)
+
+    made = expected_error(Pair(), torch.rand(1, 1, 1, 2), 0.5, probes=4000)
+    torch.testing.assert_close(made, torch.full((1, 1, 1, 2), (0.25 / 2.25) ** 0.5), atol=0.01, rtol=0)

@@ -7,5 +7,11 @@ from ...lazy import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
-    {"PictureFile": "picture", "default_suffix": "writing", "read_file": "reading", "write_like": "writing"},
+    {
+        "PictureFile": "picture",
+        "default_suffix": "writing",
+        "enlarged": "enlarging",
+        "read_file": "reading",
+        "write_like": "writing",
+    },
 )

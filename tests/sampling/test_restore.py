@@ -1,0 +1,178 @@
+"""Restoration guided by measurements: operators against dense algebra and Pillow, the posterior of Gaussian data."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import GaussianData
+from PIL import Image
+
+import dae_sampler
+from dae_sampler import InputError
+from dae_sampler.card import Card
+from dae_sampler.sampling import Mask, Measured, Pair, tasks
+from dae_sampler.sampling.guidance import squared_error
+from dae_sampler.sampling.operators import parse
+
+SHAPE = (3, 8, 12)
+HOLES = torch.rand(1, *SHAPE[1:], generator=torch.Generator().manual_seed(0)) < 0.6
+TEXTS = [
+    "mask('holes')",
+    "grey",
+    "blur(1.5)",
+    "blur(0.8, circular=1)",
+    "downsample(2)",
+    "downsample(4, circular=1)",
+    "motion(5, 30)",
+    "motion(4, 100, circular=1)",
+    "blur(1)+downsample(2)+grey",
+    "motion(3, 45)+mask('holes')",
+]
+
+
+def holes(name, shape):
+    return HOLES
+
+
+def operator(text):
+    return parse(text, holes) if text != "own" else Pair(lambda x: 2 * x - x.flip(3), lambda y: 2 * y - y.flip(3))
+
+
+def dense(a, shape=SHAPE):
+    """The matrix of an operator."""
+    n = int(np.prod(shape))
+    return a.apply(torch.eye(n, dtype=torch.float64).view(n, *shape)).flatten(1).T
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "own"])
+def test_adjoint_and_proximal_step_are_those_of_the_matrix(text):
+    a, noise = operator(text), torch.Generator().manual_seed(1)
+    x = torch.rand(1, *SHAPE, dtype=torch.float64, generator=noise)
+    y = a.apply(torch.rand(1, *SHAPE, dtype=torch.float64, generator=noise))
+    torch.testing.assert_close((a.apply(x) * y).sum(), (x * a.adjoint(y)).sum())
+    matrix, tau = dense(a), 0.05
+    best = torch.linalg.solve(
+        matrix.T @ matrix + tau * torch.eye(x.numel()), matrix.T @ y.flatten() + tau * x.flatten()
+    )
+    torch.testing.assert_close(a.prox(x.float(), y.float(), tau).double(), best.view_as(x), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_downsampling_is_pillows_away_from_the_edges(factor):
+    x = torch.rand(1, 1, 48, 60)
+    small = Image.fromarray(x[0, 0].numpy()).resize((60 // factor, 48 // factor), Image.Resampling.BICUBIC)
+    made = parse(f"downsample({factor})").apply(x)[0, 0]
+    torch.testing.assert_close(made[2:-2, 2:-2], torch.from_numpy(np.array(small))[2:-2, 2:-2], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("text", ["blur(1.5)", "motion(7, 30)", "downsample(2)"])
+def test_edges_are_reflected_so_that_flat_pictures_stay_flat(text):
+    flat = parse(text).apply(torch.full((1, 1, 16, 20), 0.3))
+    torch.testing.assert_close(flat, torch.full_like(flat, 0.3))
+
+
+def test_motion_is_a_line_of_its_length_at_its_angle():
+    point = torch.zeros(1, 1, 15, 15)
+    point[0, 0, 7, 7] = 1
+    across, up = (parse(f"motion(5, {angle})").apply(point)[0, 0] for angle in (0, 90))
+    torch.testing.assert_close(across[7, 5:10], torch.full((5,), 0.2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(up, across.T, atol=1e-6, rtol=0)
+    slant = parse("motion(9, 45)").apply(point)[0, 0]
+    assert slant[5, 9] > 0.05  # counter-clockwise from the right is up
+    assert abs(slant[9, 9]) < 1e-6
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "own"])
+def test_the_measured_denoiser_is_exact_for_gaussian_data(text):
+    s, mu, sigma, noise = 0.04, 0.4, 0.3, 0.1
+    data = GaussianData(mu, s, shape=SHAPE)
+    a, draws = operator(text), torch.Generator().manual_seed(2)
+    x_tilde = torch.randn(1, *SHAPE, generator=draws)
+    y = a.apply(torch.rand(1, *SHAPE, generator=draws))
+    made = Measured(data, y, a, noise, error=lambda v: s * v**2 / (s + v**2))(x_tilde, sigma)
+    matrix, eye = dense(a), torch.eye(x_tilde.numel(), dtype=torch.float64)
+    precision = matrix.T @ matrix / noise**2 + eye * (1 / sigma**2 + 1 / s)
+    pull = matrix.T @ y.double().flatten() / noise**2 + x_tilde.double().flatten() / sigma**2 + mu / s
+    exact = torch.linalg.solve(precision, pull).view_as(x_tilde)
+    torch.testing.assert_close(made.double(), exact, atol=2e-3, rtol=0)
+
+
+def test_samples_of_the_identity_have_the_posterior_mean_and_variance():
+    s, mu, noise = 0.04, 0.4, 0.1
+    data = GaussianData(mu, s, "gaussian(0.002..20)", (1, 16, 16))
+    data.card = Card(squared_error=tuple((v, s * v**2 / (s + v**2)) for v in (0.001, 0.01, 0.1, 0.2, 0.5, 1, 30)))
+    y = mu + 0.2 * torch.randn(1, 1, 16, 16)
+    made = dae_sampler.restore(
+        data, y, Pair(lambda x: x, lambda x: x), noise=noise, samples=400, sampler="ancestral", steps=100
+    )
+    inside = (data(y, noise) > 0.25) & (data(y, noise) < 0.75)  # where [0,1] cuts nothing off
+    torch.testing.assert_close(made.mean(0, keepdim=True)[inside], data(y, noise)[inside], atol=0.025, rtol=0)
+    assert abs(made.var(0)[inside[0]].mean().item() / (s * noise**2 / (s + noise**2)) - 1) < 0.1
+
+
+def test_the_error_of_a_card_is_interpolated_in_logarithms_and_never_above_the_noise():
+    card = Card(squared_error=((0.1, 0.001), (0.4, 0.004)))
+    at = squared_error(card, torch.tensor([0.1, 0.2, 0.4, 1.6, 1e-4]))
+    torch.testing.assert_close(at, torch.tensor([0.001, 0.002, 0.004, 0.016, 1e-8]))
+    assert squared_error(Card(), torch.tensor(20.0)).item() == pytest.approx(1 / 12, rel=0.01)
+
+
+@pytest.mark.parametrize(("text", "noise"), [("downsample(4)", 0.02), ("blur(1.5)", 0.01), ("mask('left')", 0.01)])
+def test_restorations_agree_with_the_measurement_to_within_its_noise(text, noise):
+    a = parse(text, lambda name, shape: (torch.arange(28) >= 14).expand(28, 28))
+    dae = dae_sampler.load("mnist")
+    x = dae_sampler.sample(dae, 3, seed=5, steps=10)
+    y = tasks.measure(a, x, noise)
+    for sampler, steps in (("iterate", 4), ("dpm(eta=1)", 8)):
+        made = dae_sampler.restore(dae, y, a, noise=noise, sampler=sampler, steps=steps)
+        assert (a.misfit(made, y).sqrt() <= 1.1 * noise + 1e-6).all()
+
+
+def test_a_restoration_is_nearer_than_the_pseudo_inverse_and_depends_on_its_index_alone():
+    from dae_sampler.sampling.linear import smoothest
+
+    dae, a = dae_sampler.load("mnist"), parse("downsample(2)")
+    x = dae_sampler.sample(dae, 3, seed=5, steps=10)
+    y = tasks.measure(a, x, 0.01)
+    made = dae_sampler.restore(dae, y, a, noise=0.01, steps=6)
+    alone = dae_sampler.restore(dae, y, a, noise=0.01, steps=6, batch=1)
+    torch.testing.assert_close(made, alone, atol=1e-3, rtol=0)
+    plain = (smoothest(a, y, 0.01) - x).square().mean()
+    assert (made - x).square().mean() < 0.5 * plain
+
+
+def test_large_holes_begin_from_their_edges():
+    from dae_sampler.sampling.linear import smoothest
+
+    x = torch.linspace(0.2, 0.8, 32).expand(1, 1, 24, 32)
+    keep = torch.ones(24, 32, dtype=torch.bool)
+    keep[8:16, 8:20] = False
+    torch.testing.assert_close(smoothest(Mask(keep), x, 0.01), x, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("blur(0)", "blur takes a sigma from 0.1 to 100, got 0"),
+        ("downsample(2.5)", "whole number"),
+        ("motion(500, 0)", "length from 1 to 200"),
+        ("mask(hole)", "in quotes"),
+        ("mask('hole.png')", "give an operator"),
+        ("haze(3)", "unknown operator"),
+        ("blur(1.5", "expected"),
+        ("downsample(2)", "is of a picture of 1x56x56, the model makes 1x28x28"),
+        ("grey", "is of a picture of 3x28x28"),
+    ],
+)
+def test_what_cannot_be_restored_is_said(text, message):
+    with pytest.raises(InputError, match="(?s)" + message.replace("(", r"\(")):
+        dae_sampler.restore(dae_sampler.load("mnist"), torch.zeros(1, 1, 28, 28), text)
+
+
+def test_models_and_noises_that_do_not_go_are_said():
+    x = torch.zeros(1, 1, 28, 28)
+    with pytest.raises(InputError, match="over a range of levels"):
+        dae_sampler.restore(dae_sampler.load("mnist-erasure"), x, "blur(1)")
+    with pytest.raises(InputError, match="`noise` must be from"):
+        dae_sampler.restore(dae_sampler.load("mnist"), x, "blur(1)", noise=0)
+    with pytest.raises(InputError, match="cut it to a multiple"):
+        parse("downsample(2)").apply(torch.zeros(1, 1, 7, 8))
