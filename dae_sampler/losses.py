@@ -5,8 +5,9 @@ Binary cross-entropy between a target x in [0,1] and r = sigmoid(logits), per pi
     BCE(x, r) = -x log r - (1-x) log(1-r) = h(x) + KL(Bern(x) || Bern(r)),   h(x) = BCE(x, x).
 
 Its expectation given the corrupted image is minimal at r = E[x | x_tilde] for soft targets too, so BCE and MSE share
-their optimum; MAE's is the median. h(x) is the *floor* that no network can go below, BCE - h(x) the *excess*.
-Everything is computed from logits, because log(sigmoid(.)) overflows.
+their optimum; MAE's is the median. From logits z BCE is log(1 + e^z) - x z, linear in x, so noisy targets may leave
+[0,1] as long as their mean does not: the minimum is still there. For x in [0,1], h(x) is the *floor* that no network
+can go below, BCE - h(x) the *excess*. Everything is computed from logits, because log(sigmoid(.)) overflows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 
 def bce(logits: Tensor, x: Tensor) -> Tensor:
-    """Binary cross-entropy in nats, elementwise; ``x`` in [0,1], same shape as ``logits``."""
+    """Binary cross-entropy in nats, elementwise; ``x`` as a rule in [0,1], same shape as ``logits``."""
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none")
 
 

@@ -59,6 +59,7 @@ def test_denoising_estimates_the_level_of_each_image():
         made = dae_sampler.denoise(dae, x, level=level, steps=1, sampler="euler")
         expected = dae_sampler.denoise(dae, x, level=torch.tensor(levels), steps=1, sampler="euler")
         torch.testing.assert_close(made, expected)
+        torch.testing.assert_close(dae_sampler.denoise(dae, x[:1], level=level, steps=1, sampler="euler"), expected[:1])
 
 
 @pytest.mark.parametrize("text", ["gaussian(0.5)", "masking(0.1..0.9)", "masking(0.2)+gaussian(0.1..1)"])
