@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-EXTRAS := digits evaluate tensorboard interop
+EXTRAS := digits evaluate parquet tensorboard interop
 
 .PHONY: demo test test-extras paper speed interop peers clean
 

@@ -26,6 +26,7 @@ EVALUATE = ["--data", "x.npy", "--test", "x.npy", "--features", "flat:pixels", "
 NEEDS = {
     "digits": ("sklearn", ["train", "digits", *SMALL, "--out", "run"]),
     "evaluate": ("matplotlib", ["evaluate", "MODEL", *EVALUATE, "--report", "report.png"]),
+    "parquet": ("pyarrow", ["encode", "MODEL", "x.npy", "--out", "features.parquet"]),
     "tensorboard": ("tensorboard", ["train", "x.npy", *SMALL, "--tensorboard", "--out", "run"]),
 }
 
@@ -36,7 +37,8 @@ def test_a_command_works_with_its_extra_or_names_it(command, model, tmp_path, ex
     words = [model if word == "MODEL" else word for word in words]
     if find_spec(package):
         command(*words)
-        assert (tmp_path / ("report.png" if extra == "evaluate" else "run/model.safetensors")).is_file()
+        written = {"evaluate": "report.png", "parquet": "features.parquet"}.get(extra, "run/model.safetensors")
+        assert (tmp_path / written).is_file()
     else:
         assert f"pip install 'dae-sampler[{extra}]'" in command(*words, code=2)
         assert not (tmp_path / "run").exists()
@@ -50,6 +52,8 @@ def test_every_command_has_help_without_any_extra(command):
         "denoise",
         "inpaint",
         "corrupt",
+        "encode",
+        "anomaly",
         "evaluate",
         "likelihood",
         "verify",
