@@ -8,7 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-EXTRAS := digits evaluate export hub tensorboard web interop
+EXTRAS := digits evaluate export hub parquet tensorboard web interop
 
 .PHONY: demo test test-extras test-web paper speed interop peers clean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -114,11 +114,11 @@ class Crops:
             return Batch(x, self._cut_all(self.buffer, other_exposures(self.things, which, noise), start))
         return Batch(x, None if self.damaged is None else self._cut_all(self.damaged, which, start))
 
-    def whole(self, rows: Tensor) -> list[Tensor]:
-        """The pictures that ``rows`` are crops of, each once and whole, float (C,H,W)."""
+    def whole(self, rows: Tensor, most: int) -> Iterator[Tensor]:
+        """The pictures that ``rows`` are crops of, each once and whole; as :meth:`.Dataset.whole`."""
         which = torch.searchsorted(self.ends, rows, right=True).unique()
-        found = [to_float(self._picture(self.buffer, i), self.span).clamp(0, 1) for i in which.tolist()]
-        return [picture.expand(self.channels, -1, -1) for picture in found]
+        for i in which[every_kth(len(which), min(len(which), most))].tolist():
+            yield to_float(self._picture(self.buffer, i), self.span).clamp(0, 1).expand(self.channels, -1, -1)
 
     def _cut_all(self, buffer: Tensor, which: Tensor, start: Tensor) -> Tensor:
         places = zip(which.tolist(), start.tolist(), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -96,9 +97,10 @@ class Dataset:
             return Batch(x, take(self.images, other_exposures(self.things, rows, noise)))
         return Batch(x, None if self.damaged is None else take(self.damaged, rows))
 
-    def whole(self, rows: Tensor) -> list[Tensor]:
-        """The pictures of ``rows`` as they are given to a model, float (C,H,W) each."""
-        return list(pixels.to_float(self.take(rows).x, self.span))
+    def whole(self, rows: Tensor, most: int) -> Iterator[Tensor]:
+        """The pictures of ``rows``, at most so many, evenly spread, as a model is given them: float (C,H,W)."""
+        for row in rows[every_kth(len(rows), min(len(rows), most))]:
+            yield pixels.to_float(self.take(row[None]).x[0], self.span)
 
     def fingerprint(self) -> str:
         """A digest of the images, the same wherever they lie: of their number, shape and type, and of some of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..errors import InputError
 from ..noise import Noise
 from ..pixels import Range, full_range, to_float
 from .arrays import from_array
-from .dataset import Batch, split_rows, unusual
+from .dataset import Batch, every_kth, split_rows, unusual
 
 _FINGERPRINTED = 16
 """Images that a fingerprint looks at."""
@@ -86,9 +87,10 @@ class Items:
             raise InputError(f"images of one data set are alike, but some are {found}: convert them to one type")
         return Batch(x.clamp(*self.span) if x.is_floating_point() else x)
 
-    def whole(self, rows: Tensor) -> list[Tensor]:
-        """The images of ``rows`` as they are given to a model, float (C,H,W) each."""
-        return list(to_float(self.take(rows).x, self.span))
+    def whole(self, rows: Tensor, most: int) -> Iterator[Tensor]:
+        """The images of ``rows``, at most so many; as :meth:`.Dataset.whole`."""
+        for row in rows[every_kth(len(rows), min(len(rows), most))]:
+            yield to_float(self.take(row[None]).x[0], self.span)
 
     def fingerprint(self) -> str:
         """A digest of the number, shape and type of the images, and of some of them."""

@@ -12,7 +12,7 @@ from .. import anomaly, distributed
 from ..card import Pairs
 from ..dae import DenoisingAutoencoder
 from ..data.crops import Crops
-from ..data.dataset import Dataset, every_kth
+from ..data.dataset import Dataset
 from ..data.items import Items
 from ..errors import InputError
 from ..losses import MEAN_SEEKING, entropy, per_image
@@ -21,6 +21,8 @@ from ..pixels import Range, binarise, to_float
 
 BINS = 8
 """Validation reports the loss in this many bins of levels, equally likely in training."""
+SCORED_PIXELS, FEWEST = 1 << 23, 20
+"""Held-out pictures are scored as anomalies to so many pixels, for it takes time; but so many pictures are."""
 _SEED = 20_170_828
 
 
@@ -72,9 +74,9 @@ def anomaly_scores(dae: DenoisingAutoencoder, images: Dataset | Crops | Items, r
         excess = anomaly.Excess(dae)
     except InputError:
         return ()
-    pictures = images.whole(rows)
-    shown = [pictures[i] for i in every_kth(len(pictures), min(len(pictures), anomaly.QUANTILES)).nonzero().flatten()]
-    return anomaly.quantiles([anomaly.score(excess(picture[None])).item() for picture in shown])
+    first = next(images.whole(rows, 1))
+    most = min(anomaly.QUANTILES, max(FEWEST, SCORED_PIXELS // first.numel()))
+    return anomaly.quantiles([anomaly.score(excess(picture[None])).item() for picture in images.whole(rows, most)])
 
 
 @torch.no_grad()

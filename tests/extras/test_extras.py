@@ -30,6 +30,7 @@ NEEDS = {
     "digits": ("sklearn", ["train", "digits", *SMALL, "--out", "run"], "run/model.safetensors"),
     "evaluate": ("matplotlib", ["evaluate", "MODEL", *EVALUATE, "--report", "report.png"], "report.png"),
     "export": ("onnxscript", ["export", "MODEL", "m.onnx"], "m.onnx"),
+    "parquet": ("pyarrow", ["encode", "MODEL", "x.npy", "--out", "features.parquet"], "features.parquet"),
     "tensorboard": (
         "tensorboard",
         ["train", "x.npy", *SMALL, "--tensorboard", "--out", "run"],

@@ -1,0 +1,186 @@
+"""Anomaly scores beside PCA, isolation forest and k-NN on pixels: areas under the ROC curve (AUROC).
+
+    python benchmarks/anomaly.py split DATA/tiles runs/tiles-split            # whole tiles held out; --random: leaks
+    dae-sampler train runs/tiles-split/train --crop 56 --augment turn --corruption 'gaussian(0.02..1)' \
+        --batch 48 --steps 4000 --out runs/tiles
+    python benchmarks/anomaly.py tiles runs/tiles DATA/tiles runs/tiles-split              # the half to choose by
+    python benchmarks/anomaly.py tiles runs/tiles DATA/tiles runs/tiles-split --half report   # once
+    python benchmarks/anomaly.py mnist --data-root DATA [--leave-out] [--steps 500] [--digits 10] [--images 10000]
+
+``tiles`` gives the AUROC of pictures for each kind of defect and over all, and that of pixels over all pictures, the
+good ones among them, at the size of the masks. ``mnist`` trains on one digit and takes the nine others as anomalies, or
+the other way round. All good pictures that are compared with are those of the training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+import dae_sampler
+from dae_sampler import DenoisingAutoencoder, Recipe, fit
+from dae_sampler.anomaly import Excess, Neighbours, score
+from dae_sampler.data import named
+from dae_sampler.data.pictures import bring_to
+
+SIDE = 32
+"""Of the pictures that the baselines see: all are of one size."""
+GOOD = 200
+"""Training pictures in the memory."""
+Method = Callable[[list[Tensor]], np.ndarray]
+
+
+def baselines(train: np.ndarray, seed: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """What pictures (N, pixels) score, fitted to those of the training."""
+    pca = PCA(0.9, svd_solver="full").fit(train)
+    forest = IsolationForest(random_state=seed).fit(train)
+    points = torch.from_numpy(train)
+    return {
+        "PCA, 90 % of the variance": lambda x: np.square(x - pca.inverse_transform(pca.transform(x))).mean(1),
+        "isolation forest": lambda x: -forest.score_samples(x),
+        "k-NN on pixels, k = 3": lambda x: (
+            torch.cdist(torch.from_numpy(x), points).topk(3, largest=False).values.mean(1).numpy()
+        ),
+    }
+
+
+def report(rows: dict[str, dict[str, float]]) -> None:
+    """Print a table, and the same as JSON."""
+    columns = list(next(iter(rows.values())))
+    print("| method |", " | ".join(columns), "|\n|---|" + "---|" * len(columns))
+    for name, row in rows.items():
+        print(f"| {name} |", " | ".join(f"{row[c]:.3f}" if c in row else "" for c in columns), "|")
+    print(json.dumps(rows), flush=True)
+
+
+def split(data: Path, out: Path, at_random: bool, seed: int) -> None:
+    """Copy the pictures of each part of the split to a folder of its name."""
+    parts = json.loads((data / "split.json").read_text())
+    parts = {name: files for name, files in parts.items() if isinstance(files, list)}
+    if at_random:
+        free = sorted(file for files in parts.values() for file in files if file.startswith("free/"))
+        random.Random(seed).shuffle(free)
+        for name in ("choose_good", "report_good", "train"):
+            parts[name], free = free[: len(parts[name])], free[len(parts[name]) :]
+    for name, files in parts.items():
+        for file in files:
+            to = out / name / file
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(data / "images" / file, to)
+    print(", ".join(f"{name} {len(files)}" for name, files in parts.items()))
+
+
+def read(folder: Path, most: int = 0) -> dict[str, Tensor]:
+    """Pictures of a folder by their path in it, (1,H,W) in [0,1]; at most so many, evenly spread."""
+    files = sorted(folder.rglob("*.png"))
+    files = files[:: max(1, len(files) // most)][:most] if most else files
+    pictures = {str(f.relative_to(folder)): np.asarray(Image.open(f).convert("L")) for f in files}
+    return {name: torch.from_numpy(pixels.copy())[None] / 255 for name, pixels in pictures.items()}
+
+
+def small(pictures: list[Tensor]) -> np.ndarray:
+    """(N, SIDE²), as the baselines see them."""
+    sized = [bring_to((255 * p).byte().permute(1, 2, 0).numpy(), (1, SIDE, SIDE), "squash") for p in pictures]
+    return np.stack(sized).reshape(len(sized), -1).astype(np.float32) / 255
+
+
+def tiles(model: str, data: Path, parts: Path, half: str, images: int, seed: int) -> None:
+    """AUROC on one half of the split, by kind of defect and of pixels."""
+    dae = dae_sampler.load(model)
+    good, bad = (read(parts / f"{half}_{kind}", images) for kind in ("good", "bad"))
+    everything = good | bad
+    kinds = Counter(name.split("/")[0] for name in bad)
+    masks = [_mask(data / "masks" / name, x) for name, x in everything.items()]
+    rows = {}
+
+    def add(name: str, scores: np.ndarray, maps: list[Tensor] | None = None) -> None:
+        of = dict(zip(everything, scores, strict=True))
+        rows[name] = {"all": _auroc([of[n] for n in good], [of[n] for n in bad])}
+        for kind in kinds:
+            rows[name][kind] = _auroc([of[n] for n in good], [of[n] for n in bad if n.startswith(kind)])
+        if maps:
+            truth, found = (torch.cat([m.flatten() for m in some]).numpy() for some in (masks, maps))
+            rows[name]["pixels"] = float(roc_auc_score(truth, found))
+
+    pictures = list(everything.values())
+    memory = Neighbours(dae, list(read(parts / "train", min(images or GOOD, GOOD)).values()))
+    for name, scorer in (("excess", Excess(dae)), ("neighbours", memory)):
+        maps = [scorer(x[None])[0] for x in pictures]
+        add(name, np.array([score(m[None]).item() for m in maps]), maps)
+    for name, method in baselines(small(list(read(parts / "train", images).values())), seed).items():
+        add(name, method(small(pictures)))
+    report(rows)
+
+
+def _mask(path: Path, x: Tensor) -> Tensor:
+    """Which pixels of a picture are a defect's, (H,W); none of a good one's."""
+    if not path.exists():
+        return torch.zeros(x.shape[1:], dtype=torch.bool)
+    return torch.from_numpy(np.asarray(Image.open(path).convert("L")) > 127)
+
+
+def _auroc(good: list[float], bad: list[float]) -> float:
+    return float(roc_auc_score([0] * len(good) + [1] * len(bad), [*good, *bad]))
+
+
+def mnist(root: Path, leave_out: bool, steps: int, digits: int, images: int, seed: int) -> None:
+    """Mean AUROC over digits of the test half."""
+    from torchvision.datasets import MNIST
+
+    train, test = (MNIST(root, train=half, download=True) for half in (True, False))
+    x, kinds = test.data[:images, None], test.targets[:images]
+    rows: dict[str, dict[str, float]] = {}
+    for digit in range(digits):
+        abnormal = (kinds == digit) == leave_out
+        mine = train.data[(train.targets == digit) != leave_out][:, None]
+        dae = DenoisingAutoencoder("unet(32, 64)", "gaussian(0.02..2)", (1, 28, 28), seed=seed)
+        fit(dae, mine, Recipe(steps=steps, batch=128, every=steps, seed=seed))
+        shown = list(mine[:: max(1, len(mine) // GOOD)][:GOOD] / 255)
+        for name, scorer in (("excess", Excess(dae)), ("neighbours", Neighbours(dae, shown))):
+            scores = torch.cat([score(scorer(some / 255)) for some in x.split(256)])
+            rows.setdefault(name, {})[str(digit)] = float(roc_auc_score(abnormal, scores))
+        flat, points = (some.flatten(1).float().numpy() / 255 for some in (x, mine))
+        for name, method in baselines(points, seed).items():
+            rows.setdefault(name, {})[str(digit)] = float(roc_auc_score(abnormal, method(flat)))
+    report({name: {"mean": float(np.mean(list(row.values()))), **row} for name, row in rows.items()})
+
+
+def main() -> None:
+    """Parse and run one part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = parser.add_subparsers(dest="part", required=True)
+    of_split, of_tiles, of_mnist = (parts.add_parser(name) for name in ("split", "tiles", "mnist"))
+    of_split.add_argument("data", type=Path)
+    of_split.add_argument("out", type=Path)
+    of_split.add_argument("--random", dest="at_random", action="store_true")
+    of_tiles.add_argument("model")
+    of_tiles.add_argument("data", type=Path)
+    of_tiles.add_argument("parts", type=Path, help="the folder that `split` wrote")
+    of_tiles.add_argument("--half", choices=["choose", "report"], default="choose")
+    of_tiles.add_argument("--images", type=int, default=0, help="at most so many of a part, to try it")
+    of_mnist.add_argument("--data-root", dest="root", type=Path, default=named.default_root())
+    of_mnist.add_argument("--leave-out", action="store_true")
+    of_mnist.add_argument("--steps", type=int, default=500)
+    of_mnist.add_argument("--digits", type=int, default=10)
+    of_mnist.add_argument("--images", type=int, default=10_000)
+    for one in (of_split, of_tiles, of_mnist):
+        one.add_argument("--seed", type=int, default=0)
+    arguments = vars(parser.parse_args())
+    {"split": split, "tiles": tiles, "mnist": mnist}[arguments.pop("part")](**arguments)
+
+
+if __name__ == "__main__":
+    main()
