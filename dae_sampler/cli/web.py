@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -49,5 +50,5 @@ def web(
         if host not in LOOPBACK:
             say("note: whoever reaches this address can use the page, for it has no password")
         if open_browser:
-            webbrowser.open(address)
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()  # some wait for the page
         server_of(exhibits, host, compute.seed).run(sockets=[place])
