@@ -1,4 +1,6 @@
 # make demo: generate and restore digits with the model that ships.  make test: linter, types and tests.
+# make docs: build the site into site/, tutorials executed; a broken link or a failing cell fails.
+# make release-check: build sdist and wheel, check them, and test the wheel alone in a clean environment.
 # make test-extras: each extra in an environment of its own.
 # make test-web: the web page in a real browser; needs Chromium. SHOTS=FOLDER keeps pictures of it.
 # make paper DATA=...: measure docs/background/paper.md and docs/background/bce.md again.
@@ -10,7 +12,7 @@ BIN := .venv/bin
 
 EXTRAS := digits evaluate export hub parquet tensorboard web interop
 
-.PHONY: demo test test-extras test-web paper speed interop peers clean
+.PHONY: demo test test-extras test-web docs release-check paper speed interop peers clean
 
 demo: .venv/installed
 	$(BIN)/dae-sampler sample mnist -n 64 --out demo/samples.png --trajectory demo/trajectory.gif --every 2
@@ -49,9 +51,26 @@ test-web:
 	DAE_SAMPLER_SHOTS="$(SHOTS)" .venv-web/bin/python -m pytest -o addopts= -q -rs tests/extras/test_web.py \
 		tests/extras/test_web_page.py
 
+docs:
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --editable '.[docs]'
+	PATH="$(CURDIR)/.venv-docs/bin:$$PATH" .venv-docs/bin/python -m sphinx -W --keep-going -q -b html -c docs . site
+	@echo "site/index.html"
+
+release-check:
+	rm -rf dist .venv-release
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet build twine
+	.venv-release/bin/python -m build --quiet
+	.venv-release/bin/python -m twine check --strict dist/*
+	.venv-release/bin/python -m pip install --quiet "$$(ls $(CURDIR)/dist/*.whl)[test]"
+	tar -xzf dist/*.tar.gz -C .venv-release
+	cd .venv-release/dae_sampler-*/ && mv dae_sampler ../sources && ../bin/python -m pytest tests
+	rm -rf .venv-release
+
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		{ echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
+		{ echo "Python 3.11 to 3.14 is needed: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml
@@ -94,4 +113,4 @@ peers:
 	.venv-peers/bin/python benchmarks/peers.py table
 
 clean:
-	rm -rf .venv .venv-extra .venv-web .venv-interop .venv-peers demo
+	rm -rf .venv .venv-docs .venv-extra .venv-interop .venv-peers .venv-release .venv-web demo dist site

@@ -86,6 +86,35 @@ def test_the_page_of_options_is_that_of_the_program():
     assert not PAGES or page.read_text() == options_page()
 
 
+def commands_page():
+    """The page of all commands, from the program."""
+    parts = ["# Commands\n\nThe page is made from the program: `python tests/test_docs.py`.\n"]
+    for name, command in PROGRAM.commands.items():
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        words = " ".join(p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments)
+        parts.append(f"## {name}\n\n    dae-sampler {name} {words} ...\n\n{command.help}\n")
+        if name == "train":
+            parts.append("Its options have [a page of their own](training.md).\n")
+        else:
+            rows = [_row(p) for p in command.params]
+            parts.append("\n".join(["| | default | |", "|---|---|---|", *rows]) + "\n")
+        examples = [line for line in command.epilog.split("\n\n") if line.startswith("dae-sampler")]
+        parts.append("Examples:\n\n" + "\n".join(f"    {line}" for line in examples) + "\n")
+    return "\n".join(parts)
+
+
+def _row(known):
+    is_argument = known.param_type_name == "argument"
+    name = f"`{known.name.upper()}`" if is_argument else " ".join(f"`{name}`" for name in known.opts)
+    plain = not (is_argument or known.default is None or known.default is False or known.default == "")
+    return f"| {name} | {f'`{known.default}`' if plain else ''} | {(known.help or '').replace('|', ' or ')} |"
+
+
+def test_the_page_of_commands_is_that_of_the_program():
+    page = ROOT / "docs" / "reference" / "commands.md"
+    assert not PAGES or page.read_text() == commands_page()
+
+
 def test_options_of_train_are_those_of_the_job():
     options = {o.name: o for o in PROGRAM.commands["train"].params}
     for name, known in Job.__dataclass_fields__.items():
@@ -95,3 +124,4 @@ def test_options_of_train_are_those_of_the_job():
 
 if __name__ == "__main__":
     (ROOT / "docs" / "reference" / "training.md").write_text(options_page())
+    (ROOT / "docs" / "reference" / "commands.md").write_text(commands_page())
