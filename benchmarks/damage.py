@@ -55,14 +55,14 @@ Seed = Annotated[int, typer.Option(min=0)]
 
 
 def trained(
-    data: Crops, corruption: str | Corruption, steps: int, seed: int, loss: str = "bce"
+    data: Crops, corruption: str | Corruption, steps: int, seed: int, loss: str = "bce", batch: int = 48
 ) -> DenoisingAutoencoder:
-    """A model of any size, trained on crops, 48 a step."""
+    """A model of any size, trained on crops."""
     device = pick_device("auto")
     dae = DenoisingAutoencoder(NET, corruption, (data.channels, None, None), loss, seed).to(device)
     dae.precision = pick_precision("auto", device)
     began = time.monotonic()
-    fit(dae, data, Recipe(steps=steps, batch=48, lr=2e-3, every=max(1, steps // 10), augment="turn", seed=seed))
+    fit(dae, data, Recipe(steps=steps, batch=batch, lr=2e-3, every=max(1, steps // 10), augment="turn", seed=seed))
     print(f"{dae.corruption} by {loss}: {steps} steps in {time.monotonic() - began:.0f} s", flush=True)
     return dae
 
@@ -197,10 +197,10 @@ def documents(data: Data, split: str = "by-text", steps: Steps = 6000, seed: See
 
 
 @app.command()
-def ship(data: Data, out: Path, steps: Steps = 12_000, seed: Seed = 0) -> None:
+def ship(data: Data, out: Path, steps: Steps = 12_000, side: int = 96, batch: int = 48, seed: Seed = 0) -> None:
     """Train the model of documents on the 72 pages of one text, and write it to OUT, in half precision."""
     names = json.loads((data / "documents" / "split-by-text.json").read_text())["train"]
-    dae = trained(pages(data, names), "given", steps, seed)
+    dae = trained(pages(data, names, side), "given", steps, seed, batch=batch)
     plans = {"denoise": {"sampler": "reconstruct", "steps": 1}}
     dae.card = replace(dae.card, plans=plans, data="documents", version=dae_sampler.__version__)
     dae_sampler.save(dae.cpu(), out, torch.float16)

@@ -1,0 +1,51 @@
+"""The model that training begins from."""
+
+import math
+
+import pytest
+import torch
+
+from dae_sampler import DenoisingAutoencoder, InputError, save
+from dae_sampler.training.recipe import Job
+from dae_sampler.training.start import completed, load_weights
+
+TEXT = "gaussian(1/255..100/255)"
+
+
+def random(net="unet(8, 8)", corruption=TEXT, shape=(1, None, None)):
+    dae = DenoisingAutoencoder(net, corruption, shape, seed=1).eval().requires_grad_(False)
+    for weight in dae.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    return dae
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A model with random weights, and its file."""
+    dae = random()
+    save(dae, tmp_path / "m.safetensors")
+    return dae, str(tmp_path / "m.safetensors")
+
+
+def test_network_and_corruption_are_those_of_the_source_unless_given(source):
+    job = Job(start=source[1])
+    assert (completed(job, set()).net, completed(job, set()).corruption) == ("unet(8, 8)", TEXT)
+    assert completed(job, {"net"}).net == job.net
+    assert completed(Job(), set()) == Job()
+
+
+def test_a_network_that_is_not_told_the_level_begins_as_the_source_is_at_one(source):
+    dae, path = source
+    blind = DenoisingAutoencoder("unet(8, 8)", TEXT.replace(")", ", told=0)"), (1, None, None)).eval()
+    note = load_weights(blind, path)
+    level = math.sqrt(1 / 255 * 100 / 255)
+    assert f"{level:.3g}" in note
+    x = torch.rand(2, 1, 16, 24)
+    scaled = dae.corruption.scale(x, torch.tensor(level))  # what the source's network sees at that level
+    with torch.no_grad():
+        torch.testing.assert_close(torch.sigmoid(blind.net(scaled, None)), dae(x, level))
+
+
+def test_what_does_not_fit_is_refused_with_what_would(source):
+    with pytest.raises(InputError, match=r"unet\(8, 8\).*same `net`"):
+        load_weights(DenoisingAutoencoder("unet(16, 8)", TEXT, (1, None, None)), source[1])
