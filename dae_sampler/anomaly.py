@@ -7,8 +7,8 @@ Two scores, each first a map, one number a pixel.
     e = BCE(x, r) - h(x) = KL(Bern(x) || Bern(r)) >= 0
 
 nats a pixel. Bright, dark and grainy pictures cost more everywhere, so each level's e, averaged over ``WINDOW`` pixels
-square, is divided by its median over the picture: a pixel is judged against its own picture. The map is the mean over
-the levels.
+square, is divided by its median over the picture, plus the mean of good pictures at that level, which the card has: a
+pixel is judged against its own picture, and one of an empty ground against others. The map is the mean over the levels.
 
 **Neighbours.** The map of features f of the network (:mod:`.encoder`), each averaged over its 3x3 neighbours and in
 units of its standard deviation, is compared with those of good pictures, wherever in them they lie: the map is the mean
@@ -16,8 +16,9 @@ distance of f to the K nearest among at most ``MEMORY`` of theirs, drawn at rand
 there with the features of a classifier and a greedy choice). It needs good pictures at hand.
 
 The score of a picture is the mean of the ``WORST`` share of its map. Its threshold at a false-alarm rate a is the score
-with rank ceil((n + 1)(1 - a)) among n good pictures that neither the model nor the memory holds: a new good picture
-exceeds it with a probability of at most a (split conformal prediction, Vovk et al. 2005).
+with rank ceil((n + 1)(1 - a)) among n good pictures that the model was not trained on: a new good picture exceeds it
+with a probability of at most a (split conformal prediction, Vovk et al. 2005). With neighbours each of the n is scored
+without what the memory has of itself, where this holds nearly.
 """
 
 from __future__ import annotations
@@ -96,13 +97,20 @@ class Excess:
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         x = to_float(x.to(self.dae.device)).clamp(0, 1)
-        return torch.stack([relative(smooth(self._excess(x, level))) for level in self.levels]).mean(0)
+        each = [relative(smooth(self._excess(x, level)), self._expected(level)) for level in self.levels]
+        return torch.stack(each).mean(0)
+
+    def _expected(self, level: float) -> float:
+        """The mean excess of held-out pictures at the nearest level that the card knows; 0 if it knows none."""
+        card = self.dae.card
+        known = card.excess if card.loss == "bce" else ()
+        return min(known, key=lambda pair: abs(pair[0] - level), default=(level, 0.0))[1]
 
     def _excess(self, x: Tensor, level: float) -> Tensor:
-        """Excess BCE a pixel, summed over the channels, (B,H,W)."""
+        """Excess BCE a pixel, the mean over the channels, (B,H,W)."""
         drawn = self.dae.corruption.draw(x, torch.tensor(level), _Same(x.device))
         logits = torch.logit(self.denoiser(drawn.x_tilde, level), eps=1e-6)
-        return (bce(logits, x) - entropy(x)).sum(1)
+        return (bce(logits, x) - entropy(x)).mean(1)
 
 
 class Neighbours:
@@ -180,9 +188,9 @@ def smooth(maps: Tensor) -> Tensor:
     return F.avg_pool2d(maps[:, None], WINDOW, 1, WINDOW // 2, count_include_pad=False)[:, 0]
 
 
-def relative(maps: Tensor) -> Tensor:
-    """(B,H,W) over the median of each."""
-    return maps / maps.flatten(1).median(1).values.clamp(min=1e-9)[:, None, None]
+def relative(maps: Tensor, expected: float = 0.0) -> Tensor:
+    """(B,H,W) over the median of each, plus what is expected of all."""
+    return maps / (maps.flatten(1).median(1).values + expected).clamp(min=1e-9)[:, None, None]
 
 
 def score(maps: Tensor) -> Tensor:

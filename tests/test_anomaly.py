@@ -44,6 +44,16 @@ def test_a_picture_is_judged_against_itself():
     torch.testing.assert_close(scorer(plain.repeat(2, 1, 1, 1))[1], scorer(plain)[0])  # whatever the batch
 
 
+def test_on_an_empty_ground_others_set_the_scale():
+    maps = torch.zeros(1, 9, 9)
+    maps[..., 4, 4] = 0.5
+    assert anomaly.relative(maps, expected=0.1).max() == pytest.approx(5)
+    dae = DenoisingAutoencoder("dense(4)", "gaussian(0.1..1)", (1, 8, 8)).eval()
+    maps = anomaly.Excess(dae)(torch.rand(1, 1, 8, 8))
+    dae.card = replace(dae.card, excess=((0.1, 1e3), (1.0, 1e3)))
+    assert (anomaly.Excess(dae)(torch.rand(1, 1, 8, 8)) < maps.min()).all()
+
+
 def test_the_memory_finds_what_no_good_picture_holds():
     dae = DenoisingAutoencoder("unet(8, 16)", "gaussian(0.02..1)", (1, None, None)).eval()
     good = [torch.rand(1, 24 + 4 * i, 32, generator=torch.Generator().manual_seed(i)) / 2 for i in range(6)]
