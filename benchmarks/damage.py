@@ -44,8 +44,8 @@ from dae_sampler.pixels import augment, to_float
 from dae_sampler.tiles import for_pictures
 
 PICTURES = DOCS / "results" / "damage"
-TABLES = dict.fromkeys(("documents-by-text", "documents-published", "photos", "astronomy", "camera"))
-TABLES = dict.fromkeys(TABLES, DOCS / "results" / "damage.md")
+NAMES = ("documents-by-text", "documents-published", "photos", "astronomy", "camera")
+TABLES = dict.fromkeys(NAMES, DOCS / "results" / "damage.md")
 NET = "unet(32, 64, 128, blocks=2)"
 SIGMA = 25 / 255
 app = typer.Typer(add_completion=False)
