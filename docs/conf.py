@@ -18,7 +18,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1800  # a busy machine takes its time
 nb_execution_in_temp = True
 nb_merge_streams = True
 
