@@ -79,7 +79,7 @@ def check(dae: DenoisingAutoencoder) -> None:
     if card.objective != "mean" or card.target != "clean":
         why = f"its output is the {card.objective} of {card.target} images"
         raise InputError(f"the model gives no anomaly scores, for {why}: train on good, clean pictures with `loss` bce")
-    if getattr(dae.corruption, "paired", False):
+    if dae.corruption.paired:
         raise InputError(
             f"{dae.corruption} damages no good picture, so nothing is restored that could be missed: train on good "
             "pictures with another `corruption`"
