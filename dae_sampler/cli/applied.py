@@ -68,7 +68,9 @@ def apply_task(
     if dae.shape[1] or is_array(source) or is_array(out):
         count = _images(dae, source, out, also, plan, how, places, film, shown, apply, errors)
     else:
-        count = restore_whole(dae, source, out, also, places.strict, film, shown, apply, errors and errors.shown)
+        count = restore_whole(
+            dae, source, out, also, places.strict, film, shown, apply, errors.shown if errors else None
+        )
     if beside:
         shown.save(beside)
     start = "" if plan.level is None else f" from level {plan.level:g}"

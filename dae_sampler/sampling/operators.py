@@ -32,11 +32,11 @@ class Mask(Operator):
         keep: true where a pixel is known: a tensor that broadcasts to the pictures, or what gives one for (C,H,W).
     """
 
-    def __init__(self, keep: Tensor | Callable[[tuple[int, ...]], Tensor]) -> None:
+    def __init__(self, keep: Tensor | Callable[[tuple[int, int, int]], Tensor]) -> None:
         self.keep = keep
 
     def apply(self, x: Tensor) -> Tensor:
-        keep = self.keep if isinstance(self.keep, Tensor) else self.keep(tuple(x.shape[1:]))
+        keep = self.keep if isinstance(self.keep, Tensor) else self.keep((x.shape[1], x.shape[2], x.shape[3]))
         if keep.shape[-2:] != x.shape[-2:]:
             sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (keep.shape, x.shape)]
             raise InputError("the mask is {}, the picture {}: make a mask of that size".format(*sizes))
@@ -126,7 +126,7 @@ OPERATORS: dict[str, Callable[..., Operator]] = {
 """By the name that a text has for each; ``mask`` is beside them."""
 
 
-def parse(text: str, load: Callable[[str, tuple[int, ...]], Tensor] | None = None) -> Operator:
+def parse(text: str, load: Callable[[str, tuple[int, int, int]], Tensor] | None = None) -> Operator:
     """The operator that a text names, such as ``blur(1.5)+downsample(2)``.
 
     Args:

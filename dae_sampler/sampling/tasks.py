@@ -196,7 +196,7 @@ def restore(
             check_restored(dae, start, y)
             y, start = y.repeat_interleave(samples, 0), start.repeat_interleave(samples, 0)
             if q.high >= LEAST_PRIOR:
-                start = q.prior(len(start), tuple(start.shape[1:]), source)
+                start = q.prior(len(start), (start.shape[1], start.shape[2], start.shape[3]), source)
             elif plan.sampler.anneals:
                 start = q.draw(start, torch.tensor(q.high, device=start.device), source).x_tilde
             made = _run(plan, Measured(dae, y, operator, noise), start, source, on_step)
