@@ -32,11 +32,11 @@ class Mask(Operator):
         keep: true where a pixel is known: a tensor that broadcasts to the pictures, or what gives one for (C,H,W).
     """
 
-    def __init__(self, keep: Tensor | Callable[[tuple[int, ...]], Tensor]) -> None:
+    def __init__(self, keep: Tensor | Callable[[tuple[int, int, int]], Tensor]) -> None:
         self.keep = keep
 
     def apply(self, x: Tensor) -> Tensor:
-        keep = self.keep if isinstance(self.keep, Tensor) else self.keep(tuple(x.shape[1:]))
+        keep = self.keep if isinstance(self.keep, Tensor) else self.keep((x.shape[1], x.shape[2], x.shape[3]))
         if keep.shape[-2:] != x.shape[-2:]:
             sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (keep.shape, x.shape)]
             raise InputError("the mask is {}, the picture {}: make a mask of that size".format(*sizes))

@@ -1,0 +1,320 @@
+"""The measured tables of docs/results/restoration.md: known operators undone, beside what deepinv has for the same.
+
+python benchmarks/restore.py pictures FOLDER --table set12 --model photo-grey
+python benchmarks/restore.py error FOLDER --model photo-grey
+python benchmarks/restore.py digits --data-root DATA
+
+deepinv 0.5, torchmetrics and ptwt are needed. Its methods get our denoiser and our operators, so that they undo the
+same damage. The edges go round, as in the published tables.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import deepinv
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from page import DOCS, fill
+from PIL import Image
+from torch import Tensor
+
+import dae_sampler
+from dae_sampler.data.folder import find
+from dae_sampler.evaluation.metrics import psnr
+from dae_sampler.noise import ImageNoise
+from dae_sampler.sampling import Mask, Measured, Operator, Pair, tasks
+from dae_sampler.sampling.estimate import expected_error
+from dae_sampler.sampling.guidance import squared_error
+from dae_sampler.sampling.linear import smoothest
+from dae_sampler.sampling.operators import blur, downsample, motion
+from dae_sampler.sampling.plan import resolve
+from dae_sampler.tiles import for_pictures
+
+TABLES = dict.fromkeys(("set12", "kodak24", "error", "digits"), DOCS / "results" / "restoration.md")
+BLURRED, CLEAN = 2.55 / 255, 0.01 / 255
+GRID = (0.001, 0.003, 0.01, 0.03)
+"""Weights of total variation and wavelets that are tried; the best on the first picture is taken."""
+app = typer.Typer(add_completion=False)
+
+
+@dataclass
+class Case:
+    """A picture, what was measured of it, and deepinv's operator if that has a singular value decomposition."""
+
+    x: Tensor
+    y: Tensor
+    operator: Operator
+    noise: float
+    svd: Callable[[], deepinv.physics.Physics] | None = None
+
+
+class Counting(torch.nn.Module):
+    """A denoiser that counts its calls, and keeps levels to the model's."""
+
+    def __init__(self, dae) -> None:
+        super().__init__()
+        self.dae, self.calls = dae, 0
+        self.corruption, self.shape, self.device, self.card = dae.corruption, dae.shape, dae.device, dae.card
+
+    def forward(self, x: Tensor, sigma: float | Tensor, **_) -> Tensor:
+        self.calls += len(x)
+        q = self.corruption
+        return self.dae(x.float(), torch.as_tensor(sigma, dtype=torch.float32).flatten().clamp(q.low, q.high))
+
+
+class Physics(deepinv.physics.LinearPhysics):
+    """One of our operators in deepinv."""
+
+    def __init__(self, operator: Operator) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def A(self, x: Tensor, **_) -> Tensor:  # noqa: N802
+        return self.operator.apply(x)
+
+    def A_adjoint(self, y: Tensor, **_) -> Tensor:  # noqa: N802
+        return self.operator.adjoint(y)
+
+    def prox_l2(self, z: Tensor, y: Tensor, gamma: float, **_) -> Tensor:
+        tau = 1 / torch.as_tensor(gamma)
+        return self.operator.prox(z, y, tau.reshape(-1, 1, 1, 1) if tau.ndim else tau.item())
+
+
+class Mirror(Measured):
+    """The estimate by mirror steps in logits: KL(Bern(x) | Bern(r)) in place of |x - r|^2, so that x stays in (0,1).
+
+    z <- z - eta A'(A x - y) / noise^2 - eta lambda (z - logit r), lambda = r (1 - r) / rho^2 in the mean, for KL is
+    |x - r|^2 / 2 r (1 - r) to second order.
+    """
+
+    def __call__(self, x: Tensor, level: float | Tensor, steps: int = 100) -> Tensor:
+        r = self.dae(x, level).clamp(1e-4, 1 - 1e-4)
+        rho2 = squared_error(self.card, torch.as_tensor(level, dtype=torch.float32))
+        weight = (r * (1 - r)).mean((1, 2, 3), keepdim=True) / rho2
+        eta = 1 / (0.25 / self.noise**2 + weight)
+        z = goal = torch.logit(r)
+        for _ in range(steps):
+            pull = self.operator.adjoint(self.operator.residual(torch.sigmoid(z), self.y)) / self.noise**2
+            z = z + eta * (pull - weight * (z - goal))
+        return torch.sigmoid(z)
+
+
+def cases(x: Tensor) -> dict[str, Case]:
+    """All that is done to a picture (1,C,H,W) whose sides 4 divides."""
+    keep = ImageNoise(7, 0, 1).uniform((1, 1, *x.shape[2:])) > 0.5
+    shape, line = tuple(x.shape[1:]), motion(15, 30, circular=True)
+    gauss = deepinv.physics.functional.gaussian_blur(sigma=(1.6, 1.6))
+    given = {
+        "×2, bicubic": (downsample(2, circular=True), CLEAN, None),
+        "×4, bicubic": (downsample(4, circular=True), CLEAN, None),
+        "blur 1.6": (blur(1.6, circular=True), BLURRED, lambda: deepinv.physics.BlurFFT(shape, gauss)),
+        "motion 15": (line, BLURRED, lambda: deepinv.physics.BlurFFT(shape, line.kernel[None, None])),
+        "half missing": (Mask(keep), CLEAN, lambda: deepinv.physics.Inpainting(shape, mask=keep[0].float())),
+    }
+    made = {}
+    for i, (name, (operator, noise, svd)) in enumerate(given.items()):
+        noise = max(noise, 1e-4)  # the least that is taken
+        made[name] = Case(x, tasks.measure(operator, x, noise, seed=i), operator, noise, svd)
+    return made
+
+
+def by_us(sampler: str, steps: int, samples: int = 1) -> Callable:
+    """Our restorations, or their mean."""
+
+    def restore(dae, case: Case) -> Tensor:
+        plan = resolve("restore", dae, sampler, steps)
+        options = {"noise": case.noise, "samples": samples}
+        return next(tasks.restore(dae, [case.y], plan, case.operator, **options)).mean(0, keepdim=True)
+
+    return restore
+
+
+def by_mirror(dae, case: Case) -> Tensor:
+    """Eight steps of ``iterate`` with mirror steps in logits."""
+    guided, x = Mirror(dae, case.y, case.operator, case.noise), smoothest(case.operator, case.y, case.noise)
+    for state in resolve("restore", dae, "iterate", 8).states(guided, x, ImageNoise(0, 0, 1)):
+        x = state.x
+    return x
+
+
+def by_dpir(dae, case: Case) -> Tensor:
+    """Zhang et al. 2021, eight calls."""
+    return deepinv.optim.DPIR(sigma=max(case.noise, dae.corruption.low), denoiser=dae)(case.y, Physics(case.operator))
+
+
+def by_diffpir(steps: int) -> Callable:
+    """Zhu et al. 2023."""
+
+    def restore(dae, case: Case) -> Tensor:
+        fidelity = deepinv.optim.data_fidelity.L2()
+        method = deepinv.sampling.DiffPIR(dae, fidelity, sigma=max(case.noise, 0.001), max_iter=steps)
+        known = int((method.reduced_alpha_cumprod <= dae.corruption.high).sum())  # its schedule cut to the model's
+        first = method.num_train_timesteps - known
+        method.seq = torch.linspace(first**2, (method.num_train_timesteps - 1) ** 2, steps).sqrt().int()
+        start = smoothest(case.operator, case.y, case.noise)
+        return method(case.y, Physics(case.operator), seed=1, x_init=start)
+
+    return restore
+
+
+def by_ddrm(steps: int) -> Callable:
+    """Kawar et al. 2022."""
+
+    def restore(dae, case: Case) -> Tensor | None:
+        if case.svd is None:
+            return None
+        physics, q = case.svd(), dae.corruption
+        physics.noise_model = deepinv.physics.GaussianNoise(case.noise)
+        return deepinv.sampling.DDRM(dae, sigmas=np.linspace(q.high, q.low, steps))(case.y, physics, seed=1)
+
+    return restore
+
+
+def by_prior(make: Callable) -> Callable:
+    """Proximal gradient steps with a prior of deepinv's, its weight the best of ``GRID`` on the first picture."""
+    weights: dict[tuple, float] = {}
+
+    def solve(case: Case, weight: float) -> Tensor:
+        step = 1.0  # |A|^2 is at most 1
+        method = deepinv.optim.PGD(
+            data_fidelity=deepinv.optim.data_fidelity.L2(), prior=make(), lambda_reg=weight, stepsize=step, max_iter=50
+        )
+        start = smoothest(case.operator, case.y, case.noise)
+        return method(case.y, Physics(case.operator), init=start)
+
+    def restore(dae, case: Case) -> Tensor:
+        key = type(case.operator), case.operator.factor
+        if key not in weights:
+            weights[key] = max(GRID, key=lambda weight: psnr(solve(case, weight), case.x).item())
+        return solve(case, weights[key])
+
+    return restore
+
+
+def by_bicubic(dae, case: Case) -> Tensor | None:
+    """A small picture enlarged."""
+    if case.operator.factor == 1:
+        return None
+    return F.interpolate(case.y, size=case.x.shape[2:], mode="bicubic", align_corners=False)
+
+
+METHODS: dict[str, Callable] = {
+    "bicubic": by_bicubic,
+    "smoothest picture": lambda dae, case: smoothest(case.operator, case.y, case.noise),
+    "total variation (deepinv)": by_prior(lambda: deepinv.optim.TVPrior(n_it_max=20)),
+    "wavelets (deepinv)": by_prior(lambda: deepinv.optim.WaveletPrior(wv="db4", mode="periodic")),
+    "DPIR (deepinv)": by_dpir,
+    "DiffPIR (deepinv), 40 steps": by_diffpir(40),
+    "DiffPIR (deepinv), 20 steps": by_diffpir(20),
+    "DDRM (deepinv), 40 steps": by_ddrm(40),
+    "dae-sampler, `iterate`, 4 steps": by_us("iterate", 4),
+    "dae-sampler, `iterate`, 8 steps": by_us("iterate", 8),
+    "dae-sampler, `dpm`, 8 steps": by_us("dpm", 8),
+    "dae-sampler, one of 8 samples": by_us("dpm(eta=1)", 10),
+    "dae-sampler, mean of 8 samples": by_us("dpm(eta=1)", 10, samples=8),
+    "in logits, by mirror steps": by_mirror,
+}
+
+
+def read(folder: Path, channels: int, limit: int | None, side: int | None) -> list[Tensor]:
+    """Pictures (1,C,H,W) in [0,1], cut to sides that 4 divides."""
+    found = []
+    for path in find(folder, [])[0][:limit]:
+        picture = Image.open(path).convert("L" if channels == 1 else "RGB")
+        x = torch.from_numpy(np.array(picture)).float().reshape(picture.height, picture.width, -1).permute(2, 0, 1)
+        height, width = (min(n, side or n) // 4 * 4 for n in x.shape[1:])
+        found.append(x[None, :, :height, :width] / 255)
+    return found
+
+
+@app.command()
+def pictures(
+    folder: Path,
+    table: Annotated[str, typer.Option(help="set12 or kodak24.")],
+    model: str = "photo-grey",
+    limit: Annotated[int | None, typer.Option(help="The first pictures only.")] = None,
+    side: Annotated[int | None, typer.Option(help="Cut pictures to this side.")] = None,
+) -> None:
+    """PSNR, SSIM, network calls and seconds of each method, means over the pictures of a folder."""
+    began, dae = time.monotonic(), for_pictures(dae_sampler.load(model))
+    images = read(folder, 1 if table == "set12" else 3, limit, side)
+    ssim, found = deepinv.metric.SSIM(), {}
+    for i, x in enumerate(images):
+        for name, case in cases(x).items():
+            for method, restore in METHODS.items():
+                counting, start = Counting(dae), time.monotonic()
+                with torch.no_grad():
+                    made = restore(counting, case)
+                if made is None:
+                    continue
+                made, seconds = made.detach().clamp(0, 1), time.monotonic() - start
+                row = [psnr(made, x).item(), ssim(made, x).item(), counting.calls, seconds]
+                found.setdefault((name, method), []).append(row)
+                print(i, name, method, *(f"{value:.3f}" for value in row), flush=True)
+    rows = []
+    for (name, method), values in found.items():
+        quality, alike, calls, seconds = np.mean(values, 0)
+        rows.append([name, method, f"{quality:.2f}", f"{alike:.4f}", f"{calls:.0f}", f"{seconds:.1f}"])
+    header = ["damage", "method", "PSNR, dB", "SSIM", "network calls", "seconds"]
+    fill(TABLES, table, header, rows, time.monotonic() - began)
+
+
+@app.command()
+def error(folder: Path, model: str = "photo-grey", limit: int | None = None, side: int | None = None) -> None:
+    """The error that ``denoise --error`` expects beside the real one, over all pixels and in fifths of them."""
+    began, dae = time.monotonic(), for_pictures(dae_sampler.load(model))
+    images, rows = read(folder, dae.shape[0] or 1, limit, side), []
+    for grey_levels in (10, 25, 50):
+        sigma, expected, real = grey_levels / 255, [], []
+        for i, x in enumerate(images):
+            x_tilde = x + sigma * ImageNoise(0, i, 1).normal(x.shape)
+            expected.append(expected_error(dae, x_tilde, sigma).flatten())
+            with torch.no_grad():
+                real.append((dae(x_tilde, sigma) - x).flatten())
+        e, d = torch.cat(expected), torch.cat(real)
+        fifths = e.argsort().chunk(5)
+        shown = [f"{_rms(e[rows_]) * 255:.2f} / {_rms(d[rows_]) * 255:.2f}" for rows_ in [slice(None), *fifths]]
+        rows.append([f"{grey_levels}/255", *shown])
+    header = ["σ", "all pixels", *(f"fifth {i + 1}" for i in range(5))]
+    fill(TABLES, "error", header, rows, time.monotonic() - began)
+
+
+@app.command()
+def digits(data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")], n: int = 1000, calls: int = 60) -> None:
+    """Hidden halves of test digits filled by the measured denoiser and by RePaint's resampling, at equal calls."""
+    from judge import Judge
+    from torchvision.datasets import MNIST
+
+    from dae_sampler.data.pictures import load_mask
+    from dae_sampler.pixels import to_float
+
+    began, judge, dae, rows = time.monotonic(), Judge(data_root), dae_sampler.load("mnist"), []
+    x, labels = to_float(judge.test[:n]), MNIST(data_root, train=False).targets[:n]
+    for half in ("right", "left", "top", "bottom"):
+        keep = load_mask(half, (1, 28, 28))
+        repaint = dae_sampler.inpaint(dae, x, keep, steps=calls // 4)
+        ours = dae_sampler.restore(dae, x * keep, Mask(keep), steps=calls)
+        for name, made in (("`inpaint`, ancestral(resample=4)", repaint), ("`restore`", ours)):
+            rows.append([f"{half} half hidden", name, *_judged(judge, made, labels)])
+            print(rows[-1], flush=True)
+    same = Pair(lambda v: v, lambda v: v)
+    noisy = tasks.measure(same, x, 0.4)
+    rows.append(["noise 0.4", "`restore`", *_judged(judge, dae_sampler.restore(dae, noisy, same, noise=0.4), labels)])
+    fill(TABLES, "digits", ["test digits", "by", "Fréchet distance", "label kept"], rows, time.monotonic() - began)
+
+
+def _judged(judge, made: Tensor, labels: Tensor) -> list[str]:
+    return [f"{judge.frechet(made):.1f}", f"{judge.accuracy(made, labels):.3f}"]
+
+
+def _rms(values: Tensor) -> float:
+    return values.square().mean().sqrt().item()
+
+
+if __name__ == "__main__":
+    app()
