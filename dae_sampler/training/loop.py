@@ -198,10 +198,10 @@ class TrainingState:
         strata = torch.arange(mine.start, mine.stop, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)
         pair = self.dataset.take(chosen, noise).pair
-        x = (pair[0] if len(pair) == 1 else torch.cat(pair, 1)).to(dae.device)
+        x = to_float((pair[0] if len(pair) == 1 else torch.cat(pair, 1)).to(dae.device), self.dataset.span)
         if recipe.augment:
             x = augment(x, recipe.augment, noise)  # both of a pair alike
-        seen, *target = to_float(x, self.dataset.span).chunk(len(pair), 1)
+        seen, *target = x.chunk(len(pair), 1)
         loss = self.loss(seen, level, noise, *target)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
