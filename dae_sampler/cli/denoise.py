@@ -15,7 +15,7 @@ from .compared import Compared
 from .console import counted, say, say_next
 from .flow import Places
 from .loading import joined, load_for_pictures, say_kinds
-from .options import Compute, Damage, How, Large, Model, Noise, Resize, Source, command, own
+from .options import Compute, Damage, Guidance, How, Label, Large, Model, Noise, Resize, Source, command, own
 from .restoring import Job, Now
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def denoise(
     places: Places,
     compute: Compute,
     level: Damage = None,
+    label: Label = None,
+    guidance: Guidance = 1.0,
     strength: Annotated[
         float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
     ] = 1.0,
@@ -64,7 +66,7 @@ def denoise(
     from ..sampling.plan import resolve
 
     with joined(compute, places.quiet):
-        dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
+        dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles), label, guidance)
         known = _Known.read(level, noise, strength)
         plan = resolve("denoise", dae, how.sampler, how.steps, known.level, known.noise)
         if known.each:
