@@ -47,6 +47,8 @@ def fitting(
     if dae.card.labels and (labels is None or labels.names != dae.card.labels):
         given = "none" if labels is None else ", ".join(labels.names)
         raise InputError(f"the model knows the labels {', '.join(dae.card.labels)}, the images have {given}: give them")
+    if labels and not dae.card.labels:
+        dataset = replace(dataset, labels=None)
     if q.binary and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")
     return dataset, recipe

@@ -178,9 +178,8 @@ class TrainingState:
         x = (pair[0] if len(pair) == 1 else torch.cat(pair, 1)).to(dae.device)
         if recipe.augment:
             x = augment(x, recipe.augment, noise)  # both of a pair alike
-        label = self._told(batch.label)
-        if label is not None:
-            label = label.masked_fill(noise.uniform(label.shape) < recipe.label_dropout, -1)
+        if (label := batch.label) is not None:
+            label = label.to(dae.device).masked_fill(noise.uniform(label.shape) < recipe.label_dropout, -1)
         seen, *target = to_float(x, self.dataset.span).chunk(len(pair), 1)
         loss = self.loss(seen, level, noise, target[0] if target else None, label, self.step / recipe.steps)
         loss.backward()
@@ -198,8 +197,7 @@ class TrainingState:
         self.check()
         batch, recipe, span = self.dataset.take(rows), self.recipe, self.dataset.span
         images, *targets = batch.pair
-        label = self._told(batch.label)
-        checked = validate(self.average, images, recipe.batch, recipe.binarise, span, *targets, labels=label)
+        checked = validate(self.average, images, recipe.batch, recipe.binarise, span, *targets, labels=batch.label)
         if not checked.loss < EXPLODED:
             raise self.lost(f"the held-out loss is {checked.loss:.3g} at step {self.step}")
         if checked.loss < self.best or self.tuning:  # whose outputs are sharp, and so lose against the mean
@@ -207,10 +205,6 @@ class TrainingState:
             self.best_checked = tuple(checked.by_level), tuple(checked.squared_error)
             self.best_weights = {k: v.detach().clone() for k, v in self.average.named_parameters()}
         return checked
-
-    def _told(self, label: Tensor | None) -> Tensor | None:
-        """The labels of a batch, on the model's device, if it learns them."""
-        return label.to(self.dae.device) if label is not None and self.dae.card.labels else None
 
     def metrics(self, checked: Validation) -> dict[str, Any]:
         """The row of metrics.csv for this step; begins a new mean of the training loss."""
@@ -283,14 +277,14 @@ class TrainingState:
 
         ``rows`` are of pictures that were held out, if any were.
         """
-        excess, squared_error = self.best_checked
+        excess, squared_error = ((), ()) if self.tuning else self.best_checked
         self.dae.card = self.average.card = replace(
             self.dae.card,
             binarise=self.recipe.binarise,
             range=self.dataset.unusual_span,
             images=len(self.dataset),
-            excess=() if self.tuning else excess,
-            squared_error=() if self.tuning else squared_error,
+            excess=excess,
+            squared_error=squared_error,
             training={"steps": self.step, "seconds": round(self.elapsed()), "recipe": asdict(self.recipe)},
         )
         if run:
