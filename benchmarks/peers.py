@@ -253,8 +253,8 @@ class OwnLoss(nn.Module):
         super().__init__()
         self.dae = dae
 
-    def forward(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
-        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> ()."""
+    def forward(self, x: Tensor, level: Tensor, noise: Noise, *others: object) -> Tensor:
+        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> (); the ``others`` of a training do not matter here."""
         return self.dae.loss(x, level, noise).mean()
 
 

@@ -10,7 +10,7 @@ pure Gaussian corruption that is also the score of the smoothed density (Robbins
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +21,9 @@ from . import corruption as corruptions
 from . import nets
 from .card import MAX_CHANNELS, Card
 from .corruption.base import Corruption
-from .errors import InputError, unknown
+from .errors import UNTOLD, InputError, unknown
 from .losses import LOSSES, MEAN_SEEKING, per_image
-from .nets.layers import LevelEmbedding
+from .nets.layers import LabelEmbedding, LevelEmbedding
 from .noise import Noise
 from .pixels import to_float
 
@@ -44,6 +44,7 @@ class DenoisingAutoencoder(nn.Module):
         shape: (C, H, W) of the images, 1 to 16 channels; H and W are None where any size goes.
         loss: ``"bce"``, ``"mse"`` or ``"mae"``.
         seed: of the initial weights.
+        labels: names of the classes that it can be told, in the order of their numbers; none by default.
 
     Attributes:
         card: what is known of the model, see :class:`.Card`; it travels with the checkpoint.
@@ -61,6 +62,7 @@ class DenoisingAutoencoder(nn.Module):
         shape: tuple[int, int | None, int | None] = (1, 28, 28),
         loss: str = "bce",
         seed: int = 0,
+        labels: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if loss not in LOSSES:
@@ -70,9 +72,10 @@ class DenoisingAutoencoder(nn.Module):
         q = self.corruption
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing had been drawn
             torch.manual_seed(seed)
-            made = nets.build(net, self.shape, q.told, q.extra)
+            made = nets.build(net, self.shape, q.told or bool(labels), q.extra)
             self.net = made.to(memory_format=torch.channels_last)
             self.embed = LevelEmbedding(nets.embedding_of(made)) if q.told else None
+            self.label = LabelEmbedding(len(labels), nets.embedding_of(made)) if labels else None
         any_size = self.shape[1] == 0
         self.card = Card(
             net=net,
@@ -83,6 +86,7 @@ class DenoisingAutoencoder(nn.Module):
             radius=int(getattr(made, "radius", 0)) if any_size else 0,
             loss=loss,
             objective="mean" if loss in MEAN_SEEKING else "median",
+            labels=tuple(labels),
         )
         self.precision = "float32"
 
@@ -90,7 +94,7 @@ class DenoisingAutoencoder(nn.Module):
     def from_card(cls, card: Card) -> DenoisingAutoencoder:
         """The model that a card describes, with fresh weights."""
         height, width = card.size or (None, None)
-        dae = cls(card.net, card.corruption, (card.channels, height, width), card.loss)
+        dae = cls(card.net, card.corruption, (card.channels, height, width), card.loss, labels=card.labels)
         dae.card = card
         return dae
 
@@ -99,33 +103,54 @@ class DenoisingAutoencoder(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def logits(self, x_tilde: Tensor | np.ndarray, level: float | Tensor | None = None) -> Tensor:
+    def logits(
+        self,
+        x_tilde: Tensor | np.ndarray,
+        level: float | Tensor | None = None,
+        label: int | Tensor | None = None,
+    ) -> Tensor:
         """Logits of the reconstruction, float32 (B,C,H,W).
 
         Args:
             x_tilde: corrupted images, (B,C,H,W), or (B,C+1,H,W) with the mask of an erasure; floats, or uint8.
             level: a number, (), (B,) or (B,1,1,1); may be left out where the corruption has one level, or the network
                 is not told it.
+            label: number of the class, an int, () or (B,) int64; None, or -1, is any class.
 
         Raises:
-            InputError: the images are not of the model's shape, or the level is none of the corruption.
+            InputError: the images are not of the model's shape, the level is none of the corruption, or the label none
+                of the model.
         """
-        return self._run(self.net, x_tilde, level)
+        return self._run(self.net, x_tilde, level, label)
 
     def _run(
-        self, network: Callable[..., Tensor], x_tilde: Tensor | np.ndarray, level: float | Tensor | None
+        self,
+        network: Callable[..., Tensor],
+        x_tilde: Tensor | np.ndarray,
+        level: float | Tensor | None,
+        label: int | Tensor | None = None,
     ) -> Tensor:
         """``network``, the whole or a part of ours, of its scaled input and c; float32."""
         x_tilde = self._images(x_tilde)
         level = self._level(None if self._is_untold() else level, x_tilde)
         with torch.autocast(x_tilde.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             c = None if self.embed is None else self.embed(self.corruption.condition(level.flatten()))
+            if self.label is not None:
+                which = self.label(self._label(label, x_tilde))
+                c = which if c is None else c + which
+            elif label is not None:
+                raise InputError(UNTOLD)
             return network(self.corruption.scale(x_tilde, level), c).float()
 
-    def forward(self, x_tilde: Tensor | np.ndarray, level: float | Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_tilde: Tensor | np.ndarray,
+        level: float | Tensor | None = None,
+        label: int | Tensor | None = None,
+    ) -> Tensor:
         """The reconstruction r(x_tilde) = E[x | x_tilde] in (0,1), float32; arguments of :meth:`logits`."""
         x_tilde = self._images(x_tilde)
-        return self.corruption.complete(x_tilde, torch.sigmoid(self.logits(x_tilde, level)))
+        return self.corruption.complete(x_tilde, torch.sigmoid(self.logits(x_tilde, level, label)))
 
     def encoder(self, level: float | None = None, stage: str | None = None, pool: int | None = None) -> Encoder:
         """A module of its own that maps images to features, to train further: a copy, whose weights take gradients.
@@ -168,6 +193,8 @@ class DenoisingAutoencoder(nn.Module):
         Raises:
             InputError: the corruption is not purely Gaussian, or the output does not estimate the mean.
         """
+        if self.card.objective == "consistency":
+            raise InputError("a consistency model has no score: its output is no mean; use the model it was tuned from")
         if self.card.objective != "mean":
             raise InputError(f"a DAE trained with {self.card.loss} has no score: train it with bce or mse")
         if not self.corruption.is_gaussian:
@@ -177,14 +204,21 @@ class DenoisingAutoencoder(nn.Module):
             raise InputError(f"this model covers {self.corruption}: say at which sigma you want the score")
         return (self(x_tilde, sigma) - x_tilde) / self._level(sigma, x_tilde).square()
 
-    def loss(self, x: Tensor, level: float | Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        x: Tensor,
+        level: float | Tensor,
+        noise: Noise,
+        target: Tensor | None = None,
+        label: Tensor | None = None,
+    ) -> Tensor:
         """Loss per image, the mean over its pixels: (B,). Draws one corruption of ``x`` (B,C,H,W) at ``level`` (B,).
 
         ``target`` is by default the corruption's, ``x`` for most. Where x is a binary draw that x_tilde hides, the grey
-        image behind it has, under BCE, the same expected loss with less variance.
+        image behind it has, under BCE, the same expected loss with less variance. ``label`` is as for :meth:`logits`.
         """
         drawn = self.corruption.draw(x, self._level(level, x), noise)
-        logits = self.logits(drawn.x_tilde, level)
+        logits = self.logits(drawn.x_tilde, level, label)
         return per_image(self.card.loss, logits, drawn.target if target is None else target, drawn.weight)
 
     def _images(self, x: Tensor | np.ndarray) -> Tensor:
@@ -212,6 +246,15 @@ class DenoisingAutoencoder(nn.Module):
             if outside := [value for value in level.flatten().tolist() if not low <= value <= high * (1 + 1e-6)]:
                 raise InputError(f"{q} takes levels from {low:g} to {high:g}, got {outside[0]:g}")
         return level.to(x.device)
+
+    def _label(self, label: int | Tensor | None, x: Tensor) -> Tensor:
+        """(B,) or (1,); -1 for None."""
+        label = torch.as_tensor(-1 if label is None else label).reshape(-1)
+        if label.is_cpu and not torch.compiler.is_compiling() and not self.training:
+            last = len(self.card.labels) - 1
+            if outside := [value for value in label.tolist() if not -1 <= value <= last]:
+                raise InputError(f"labels are numbers from 0 to {last}, and -1 for any, got {outside[0]}")
+        return label.to(x.device)
 
     def _is_untold(self) -> bool:
         """Whether the network sees a range of levels and is not told where in it: all are scaled alike."""

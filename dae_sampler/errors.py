@@ -17,6 +17,9 @@ class InputError(ValueError):
     """
 
 
+UNTOLD = "this model knows no labels: train one with `labels` auto"
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """An error for a name outside ``known``, with the nearest match."""
     known = sorted(known)

@@ -82,14 +82,15 @@ class Writer:
         out: an ``.npy`` file, a picture file, or (no extension) a folder.
         n: images in all, at most.
         floats: a ``.tif`` file holds the images as pages of 32-bit floats, not clipped, in place of a picture of all.
+        columns: of a grid; by default it is square.
 
     Raises:
         InputError: ``out`` has another extension, or one picture cannot show ``n`` images.
     """
 
-    def __init__(self, out: Path, n: int, *, floats: bool = False) -> None:
+    def __init__(self, out: Path, n: int, columns: int = 0, *, floats: bool = False) -> None:
         suffix = out.suffix.lower()
-        self.out, self.n, self.done = out, n, 0
+        self.out, self.n, self.columns, self.done = out, n, columns, 0
         self.is_array, self.is_folder = suffix == ".npy", not suffix or out.is_dir()
         self.has_pages = floats and suffix in (".tif", ".tiff") and not self.is_folder
         self.grid: list[Tensor] = []
@@ -110,7 +111,8 @@ class Writer:
     ) -> None:
         if kind is None and self.grid:
             everything = torch.cat(self.grid)
-            save_picture(to_picture(everything[0]) if len(everything) == 1 else grid(everything), self.out)
+            alone = len(everything) == 1
+            save_picture(to_picture(everything[0]) if alone else grid(everything, self.columns), self.out)
         self.stack.__exit__(kind, error, trace)
 
     def paths(self, names: Iterable[str]) -> Iterator[Path]:

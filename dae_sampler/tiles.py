@@ -12,7 +12,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .dae import DenoisingAutoencoder
 from .sampling.plan import card_of
 from .sampling.samplers import Denoiser
 
@@ -63,13 +62,11 @@ class Tiled:
         on_tile: told of each tile.
     """
 
-    def __init__(
-        self, dae: DenoisingAutoencoder, tile: int = TILE, halo: int | None = None, on_tile: OnTile | None = None
-    ) -> None:
-        self.dae, self.card, self.on_tile = dae, dae.card, on_tile
+    def __init__(self, dae: Denoiser, tile: int = TILE, halo: int | None = None, on_tile: OnTile | None = None) -> None:
+        self.dae, self.card, self.on_tile = dae, card_of(dae), on_tile
         self.corruption, self.shape, self.device = dae.corruption, dae.shape, dae.device
-        step = math.lcm(dae.card.stride, dae.corruption.grid)
-        halo = _usual_halo(dae.card.radius) if halo is None else halo
+        step = math.lcm(self.card.stride, dae.corruption.grid)
+        halo = _usual_halo(self.card.radius) if halo is None else halo
         self.tile, self.halo = (_up(side, step) for side in (tile, halo))
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
@@ -110,13 +107,11 @@ class GreyOrColour:
         return (self.colour if x.shape[1] == 3 else self.grey)(x, level)
 
 
-def for_pictures(
-    dae: DenoisingAutoencoder, grey: DenoisingAutoencoder | None = None, on_tile: OnTile | None = None
-) -> Denoiser:
+def for_pictures(dae: Denoiser, grey: Denoiser | None = None, on_tile: OnTile | None = None) -> Denoiser:
     """The denoiser for pictures as they come: a model of any size computes large ones in tiles, and one of grey
     pictures takes the channels of others one by one. A model of one size is left as it is. With a model ``grey``
     beside it, ``dae`` is for those in colour."""
-    if dae.card.size:
+    if dae.shape[1]:
         return dae
     whole = Tiled(dae, on_tile=on_tile)
     if grey:

@@ -18,7 +18,7 @@ from .console import go_on_unheard
 from .options import app, as_options, running
 
 COMMANDS = (
-    *("train", "generate", "restore", "denoise", "guided", "inpaint", "corrupt", "encode", "anomaly"),
+    *("train", "distil", "generate", "restore", "denoise", "guided", "inpaint", "corrupt", "encode", "anomaly"),
     *("evaluate", "likelihood", "verify", "models", "report", "export", "push", "web"),
 )
 """The modules, which enter their commands, in the order that --help has them."""

@@ -16,7 +16,7 @@ from .error_maps import ErrorMaps
 from .flow import Now, Places
 from .known import Known
 from .loading import joined, load_for_pictures, say_kinds
-from .options import Compute, Damage, How, Large, Model, Noise, Resize, Source, command, own
+from .options import Compute, Damage, Guidance, How, Label, Large, Model, Noise, Resize, Source, command, own
 from .restoring import Job
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def denoise(
     places: Places,
     compute: Compute,
     level: Damage = None,
+    label: Label = None,
+    guidance: Guidance = 1.0,
     strength: Annotated[
         float, typer.Option(min=0.01, max=100, help="Multiply the estimated level, for noise that is not white.")
     ] = 1.0,
@@ -66,7 +68,7 @@ def denoise(
     from ..sampling.plan import resolve
 
     with joined(compute, places.quiet):
-        dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
+        dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles), label, guidance)
         known = Known.read(level, noise, strength)
         plan = resolve("denoise", dae, how.sampler, how.steps, known.level, known.noise)
         if known.each:

@@ -15,6 +15,7 @@ from .options import Compute, DataRoot, How, Json, Model, Quiet, command
 from .restored import restoring
 
 if TYPE_CHECKING:
+    from ..card import Card
     from ..dae import DenoisingAutoencoder
     from ..data.dataset import Dataset
     from ..evaluation.report import Evaluation
@@ -67,7 +68,7 @@ def evaluate(
             restoring(model, how, compute, test or data, level, as_json)
             return
         plan = resolve("sample", dae, how.sampler, how.steps)
-        data = data or trained_on(dae)
+        data = data or trained_on(dae.card)
         space = spaces.feature_space(features, dae.shape)
         if not test and data not in NAMED:
             raise InputError(f"{data} has no test half: say what to compare with, by `test`")
@@ -99,7 +100,7 @@ def check_one_size(dae: DenoisingAutoencoder) -> None:
         raise InputError("this model takes pictures of any size, but images are compared at one: train with `size`")
 
 
-def trained_on(dae: DenoisingAutoencoder) -> str:
+def trained_on(card: Card) -> str:
     """The named set that a model was trained on.
 
     Raises:
@@ -107,7 +108,7 @@ def trained_on(dae: DenoisingAutoencoder) -> str:
     """
     from ..data.named import NAMED
 
-    name = dae.card.data
+    name = card.data
     if name in NAMED:
         return name
     trained = name or "unknown data"

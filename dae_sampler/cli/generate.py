@@ -5,16 +5,17 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import Bar, console, counted, listed, say, say_next
-from .options import Compute, Every, How, Model, Quiet, Trajectory, command, own
+from .options import Compute, Every, Guidance, How, Labels, Model, Quiet, Trajectory, command, own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..dae import DenoisingAutoencoder
     from ..gallery import Film
     from ..sampling.plan import Plan
     from ..sampling.samplers import Denoiser, State
@@ -24,12 +25,20 @@ if TYPE_CHECKING:
     "dae-sampler sample mnist",
     "dae-sampler sample mnist -n 10000 --out digits.npy",
     "dae-sampler sample mnist --sampler ancestral --trajectory way.gif",
+    "dae-sampler sample runs/animals --label cat --label dog --guidance 1.5",
 )
 def sample(
     model: Model,
     how: How,
     compute: Compute,
-    n: Annotated[int, typer.Option("-n", min=1, max=10**8, help="How many images.")] = 64,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n", min=1, max=10**8, help="How many images, of each label; default: 64, or 8 of several labels."
+        ),
+    ] = None,
+    label: Labels = None,
+    guidance: Guidance = 1.0,
     size: Annotated[str | None, typer.Option(help="For a model of any size: SIDE or WIDTHxHEIGHT, in pixels.")] = None,
     out: Annotated[Path, typer.Option(help="A grid (.png), an array (.npy), or a folder.")] = Path("samples.png"),
     trajectory: Trajectory = None,
@@ -44,15 +53,19 @@ def sample(
     from ..sampling.plan import resolve
     from ..spec import parse_size
 
+    several = len(label or ()) > 1
+    each = n or (8 if several else 64)
+    n = each * max(1, len(label or ()))
     with distributed.joined(pick_device(compute.device)):
         first_process = distributed.get_rank() == 0
         console.quiet = quiet or not first_process
         film = Film(trajectory, every) if trajectory and first_process else None
-        with Writer(out, n) if first_process else nullcontext() as writer:
+        with Writer(out, n, each if several else 0) if first_process else nullcontext() as writer:
             dae = compute.load(model)
+            classes = classes_of(dae, label, guidance, each)
             plan = resolve("sample", dae, how.sampler, how.steps)
             with Watched(dae, plan, n, how.batch, film) as watched:
-                options = {"seed": compute.seed, "batch": how.batch, "on_step": watched.step}
+                options: dict[str, Any] = {"seed": compute.seed, "batch": how.batch, "on_step": watched.step} | classes
                 for made in tasks.sample(dae, n, plan, size=parse_size(size) if size else None, **options):
                     if writer:
                         writer.add(made)
@@ -61,6 +74,19 @@ def sample(
     say(f"wrote {listed(out, trajectory)}: {counted(n, 'image')} by {plan}, {counted(plan.steps, 'step')}")
     again = own(compute.corruption, compute.net)
     say_next("dae-sampler", "sample", model, "-n", 1000, "--out", "more/", "--seed", compute.seed + 1, *again)
+
+
+def classes_of(dae: DenoisingAutoencoder, label: list[str] | None, guidance: float, each: int) -> dict[str, Any]:
+    """What a task is told of the classes, ``each`` images of one after the other."""
+    import torch
+
+    from ..sampling.guidance import label_number, told
+
+    if not label:
+        told(dae, None, guidance)  # no guidance without a label
+        return {}
+    numbers = torch.tensor([label_number(dae, name) for name in label])
+    return {"label": numbers.repeat_interleave(each), "guidance": guidance}
 
 
 @dataclass

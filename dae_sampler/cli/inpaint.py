@@ -11,7 +11,7 @@ from ..errors import InputError
 from .console import console, counted, listed, say, say_next, say_notes
 from .flow import Reading, Shown, beside_of, destination, guard
 from .generate import Watched
-from .options import Compute, How, Model, Out, Over, Quiet, Resize, Source, Strict, command, own
+from .options import Compute, Guidance, How, Label, Model, Out, Over, Quiet, Resize, Source, Strict, command, own
 
 
 @command(
@@ -26,6 +26,8 @@ def inpaint(
     mask: Annotated[
         str, typer.Option(help="What to fill: left, right, top, bottom, or a picture that is white there.")
     ],
+    label: Label = None,
+    guidance: Guidance = 1.0,
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Completions of each image.")] = 1,
     out: Out = None,
     compare: Annotated[
@@ -43,11 +45,12 @@ def inpaint(
     from ..gallery import Writer
     from ..pixels import to_float
     from ..sampling import tasks
+    from ..sampling.guidance import told
     from ..sampling.plan import resolve
 
     out = destination("inpainted", source, out)
     beside = beside_of(out) if compare else None
-    dae = compute.load(model)
+    dae = told(compute.load(model), label, guidance)
     plan = resolve("inpaint", dae, how.sampler, how.steps)
     if not dae.shape[1]:
         raise InputError(

@@ -47,7 +47,7 @@ def likelihood(
     check_one_size(dae)
     if orders and not dae.corruption.extra:
         raise InputError("`orders` are orders of erased pixels: leave it out, or train with 'erasure(0..1)'")
-    data = data or trained_on(dae)
+    data = data or trained_on(dae.card)
     test = real(data, data_root, False, dae).plain_images()
     x = test[torch.linspace(0, len(test) - 1, min(n or len(test), len(test))).long()]
     found = _estimate(dae, x, draws, orders, compute.seed)

@@ -30,14 +30,20 @@ def joined(compute: Compute, quiet: bool) -> Iterator[None]:
 
 
 def load_for_pictures(
-    compute: Compute, model: str, on_tile: OnTile | None = None
+    compute: Compute,
+    model: str,
+    on_tile: OnTile | None = None,
+    label: str | None = None,
+    guidance: float = 1.0,
 ) -> tuple[Denoiser, tuple[str, str] | None]:
-    """The denoiser for pictures as they come, and the two models that the name stands for, if it does."""
+    """The denoiser for pictures as they come, told a class if there is one, and the two models that the name
+    stands for, if it does."""
+    from ..sampling.guidance import told
     from ..tiles import for_pictures
 
     pair = hub.pair_of(model)
     grey = compute.load_quietly(pair[0]) if pair else None
-    return for_pictures(compute.load_quietly(model), grey, on_tile), pair
+    return for_pictures(told(compute.load_quietly(model), label, guidance), grey, on_tile), pair
 
 
 def say_kinds(kinds: Counter[int], grey: str, colour: str) -> None:

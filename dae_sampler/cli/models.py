@@ -67,6 +67,8 @@ def _say_card(card: Card, file: dict[str, Any]) -> None:
         "model": f"{file['file']} ({file['bytes'] / 1e6:.1f} MB)",
         "images": f"{size}, {kind}" + (f", binary ({card.binarise})" if card.binarise else ""),
         "network": f"{card.net}, trained by {card.loss} under {card.corruption}",
+        "kind": "consistency model: its output is a sample, not a mean" * (card.objective == "consistency"),
+        "labels": ", ".join(card.labels),
         "trained on": (card.data or "unknown data") + number + trained,
         "targets": "" if card.target == "clean" else f"noisy ({card.target})",
         "values": f"{card.range[0]:g} (black) to {card.range[1]:g} (white)" if card.range else "",

@@ -42,6 +42,9 @@ Noise = Annotated[
         "sensor, both in the values of the files."
     ),
 ]
+Labels = Annotated[list[str] | None, typer.Option("--label", help="A class; give it again for a row each.")]
+Label = Annotated[str | None, typer.Option(help="The class of the images, for a model that knows labels.")]
+Guidance = Annotated[float, typer.Option(min=0, max=1000, help="How far to follow the label; more exaggerates it.")]
 DataRoot = Annotated[str | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="Folder for named data sets.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -71,7 +74,7 @@ class How:
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="iterate, walk, langevin, euler, heun, dpm, ancestral or reveal, with options as in "
+            help="iterate, walk, langevin, euler, heun, dpm, ancestral, consistency or reveal, with options as in "
             "'iterate(eta=0.5)', 'heun(churn=0.1)', 'walk(draw=1)', 'reveal(temperature=0.8, means=1)'; "
             "default: the model's best."
         ),

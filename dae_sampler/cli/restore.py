@@ -11,7 +11,7 @@ from ..spec import parse_number
 from .console import say, say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures, say_kinds
-from .options import Compute, How, Large, Level, Model, Resize, Source, command, own
+from .options import Compute, Guidance, How, Label, Large, Level, Model, Resize, Source, command, own
 from .restoring import Job
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def refine(
     places: Places,
     compute: Compute,
     level: Level = None,
+    label: Label = None,
+    guidance: Guidance = 1.0,
     added: Annotated[
         float | None,
         typer.Option(help="Level of the noise that is added; below --level, an image's own faults count as noise too."),
@@ -45,7 +47,7 @@ def refine(
     from ..sampling.plan import resolve
 
     with joined(compute, places.quiet):
-        dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
+        dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles), label, guidance)
         plan = resolve("refine", dae, how.sampler, how.steps, None if level is None else parse_number(level, "level"))
         added = tasks.check_added(dae, plan, added)
 

@@ -41,23 +41,31 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a denoising autoencoder on images; everything goes to one run folder."""
+    raise typer.Exit(run_job(job, given_options(context), out, resume, quiet))
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """Names of the options of training that were given, not left at their default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    return {name for name in given if hasattr(Job, name)}
+
+
+def run_job(job: Job, given: set[str], out: Path | None, resume: bool, quiet: bool) -> int:
+    """Train as ``job`` says, and say how it goes; the exit code."""
     from .. import distributed
     from ..device import pick_device
     from ..training.job import claimed, prepare
 
     import_own(job.corruption, job.net)
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
     with distributed.joined(pick_device(job.device)):
         console.quiet = quiet or distributed.get_rank() > 0
-        options = {name for name in given if hasattr(job, name)}
-        with claimed(job, options, out, resume) as (run, job), _stopping() as signals:
+        with claimed(job, given, out, resume) as (run, job), _stopping() as signals:
             with Bar("reading images", 1, "files") as bar:
                 prepared = prepare(job, run, bar.reach)
             say_notes([*prepared.dataset.notes, *filter(None, [prepared.note])], prepared.dataset.skipped)
             _announce(prepared)
-            code = _train(prepared, signals)
-    raise typer.Exit(code)
+            return _train(prepared, signals)
 
 
 def _announce(prepared: Prepared) -> None:
@@ -104,6 +112,8 @@ def _train(prepared: Prepared, signals: list[int]) -> int:
     has_level = prepared.dae.corruption.has_level
     going_on = ["denoise", folder, "PICTURES"] if job.crop or not has_level else ["sample", folder]
     going_on += ["--level", "0.1"] if job.crop and has_level else []
+    if labels := prepared.dae.card.labels:
+        going_on += ["--label", labels[0], "--guidance", "1.5"]
     say_next("dae-sampler", *going_on, *own(job.corruption, job.net))
     return 0
 

@@ -15,6 +15,7 @@ from .. import pixels
 from ..errors import InputError
 from ..noise import Noise
 from ..pixels import Range
+from .labels import Labels
 from .memory import take
 
 _FINGERPRINTED = 64
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     damaged: Tensor | None = None
     """The same images damaged, (B,C,H,W), where a data set has pairs."""
     label: Tensor | None = None
-    """Int64 (B,), where a data set has labels."""
+    """Int64 (B,), -1 where it is not known; where a data set has labels."""
 
     @property
     def pair(self) -> tuple[Tensor, ...]:
@@ -57,6 +58,8 @@ class Dataset:
     """The same images damaged, in the type and the range of ``images``."""
     things: Tensor | None = None
     """Int64 (N,), rising: images of one number are exposures of one thing."""
+    labels: Labels | None = None
+    """The class of each image, where they are known."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -93,9 +96,10 @@ class Dataset:
             IndexError: a row is not among the images.
         """
         x = within(take(self.images, rows), self.span, self.target)
+        label = None if self.labels is None else self.labels.numbers[rows]
         if self.things is not None:
-            return Batch(x, take(self.images, other_exposures(self.things, rows, noise)))
-        return Batch(x, None if self.damaged is None else take(self.damaged, rows))
+            return Batch(x, take(self.images, other_exposures(self.things, rows, noise)), label)
+        return Batch(x, None if self.damaged is None else take(self.damaged, rows), label)
 
     def whole(self, rows: Tensor, most: int) -> Iterator[Tensor]:
         """The pictures of ``rows``, at most so many, evenly spread, as a model is given them: float (C,H,W)."""
@@ -113,6 +117,8 @@ class Dataset:
                 digest.update(self.damaged[row].cpu().contiguous().numpy().tobytes())
         if self.things is not None:
             digest.update(self.things.numpy().tobytes())
+        if self.labels:
+            digest.update(repr(self.labels.names).encode() + self.labels.numbers.numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -61,6 +61,8 @@ class Decoded(NamedTuple):
     """A sentence for each thing that was done to pictures."""
     skipped: list[str]
     """A sentence for each file that could not be read."""
+    gone: list[int]
+    """The places of these files among all."""
 
 
 @dataclass
@@ -125,7 +127,7 @@ def decode(
     if depths.deepest == "uint8" and wanted.span is None:
         depths = Depths({"uint8": find_range(_BYTE, 0, reached.high)})
     notes = [] if wanted.span else depths.notes(folder)
-    return Decoded(images, depths.span, notes + tally.notes(images.shape[1]), tally.skipped)
+    return Decoded(images, depths.span, notes + tally.notes(images.shape[1]), tally.skipped, tally.gone)
 
 
 class _Decoder:
@@ -188,7 +190,7 @@ class _Decoder:
             if isinstance(found, InputError):
                 if self.strict:
                     raise found
-                tally.skipped.append(str(found))
+                tally.skip(reached.done, str(found))
             else:
                 pixels[tally.kept] = found.pixels
                 tally.add(found.colour, found.changes, found.remarks)
@@ -246,7 +248,10 @@ def _read_pass(place: Path) -> Pass | None:
     try:
         saved = json.loads((place / "pass.json").read_text())
         spans = {name: tuple(span) for name, span in saved["spans"].items()}
-        return Pass(**saved | {"spans": spans, "tally": Tally(**saved["tally"])})
+        tally = Tally(**saved["tally"])
+        if len(tally.gone) != len(tally.skipped):  # written by a version that did not count them
+            return None
+        return Pass(**saved | {"spans": spans, "tally": tally})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from .crops import Crops, crops_of, decode_crops
 from .dataset import Dataset
 from .decode import Wanted, decode
 from .folder import find
+from .labels import AUTO, Labels, of_array, of_folder
 from .memory import at_random
 
 
@@ -36,38 +37,52 @@ def _torchvision(name: str, root: Path, **options: Any) -> Any:
     return getattr(datasets, name)(root, download=True, **options)
 
 
-def _mnist_like(name: str, **options: str) -> Callable[[Path, bool], Tensor]:
-    def load(root: Path, train: bool) -> Tensor:
-        pixels = _torchvision(name, root, train=train, **options).data
-        return pixels[:, None].transpose(2, 3) if name == "EMNIST" else pixels[:, None]  # EMNIST lies on its side
+class Known(NamedTuple):
+    """A named data set."""
+
+    images: Tensor
+    """(N,C,H,W), uint8."""
+    labels: Labels
+
+
+def _mnist_like(name: str, **options: str) -> Callable[[Path, bool], Known]:
+    def load(root: Path, train: bool) -> Known:
+        data = _torchvision(name, root, train=train, **options)
+        names = tuple(name.partition(" - ")[0] for name in data.classes)  # MNIST's are "7 - seven"
+        if name != "EMNIST":
+            return Known(data.data[:, None], Labels(data.targets, names))
+        return Known(data.data[:, None].transpose(2, 3), Labels(data.targets - 1, names[1:]))  # they lie on their side
 
     return load
 
 
-def _omniglot(root: Path, train: bool) -> Tensor:
-    data = _torchvision("Omniglot", root, background=train)
+def _omniglot(root: Path, train: bool) -> Known:
+    data = list(_torchvision("Omniglot", root, background=train))
     drawings = (np.asarray(picture.convert("L"))[..., None] for picture, _ in data)
     small = np.stack([pictures.bring_to(drawing, (1, 28, 28)) for drawing in drawings])
-    return torch.from_numpy(255 - small)  # ink is black
+    numbers = torch.tensor([number for _, number in data])
+    names = tuple(map(str, range(int(numbers.max()) + 1)))  # characters of many alphabets
+    return Known(torch.from_numpy(255 - small), Labels(numbers, names))  # ink is black
 
 
-def _cifar10(root: Path, train: bool) -> Tensor:
+def _cifar10(root: Path, train: bool) -> Known:
     data = _torchvision("CIFAR10", root, train=train)
-    return torch.from_numpy(data.data).permute(0, 3, 1, 2)
+    labels = Labels(torch.tensor(data.targets), tuple(data.classes))
+    return Known(torch.from_numpy(data.data).permute(0, 3, 1, 2), labels)
 
 
-def _digits(root: Path, train: bool) -> Tensor:
+def _digits(root: Path, train: bool) -> Known:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
         raise InputError("the data set 'digits' lies inside scikit-learn: pip install 'dae-sampler[digits]'") from None
     digits: Any = load_digits()
     pixels = torch.from_numpy(np.round(digits.images * (255 / 16)).astype(np.uint8))[:, None]
-    test = torch.arange(len(pixels)) % 6 == 5  # it has no split of its own
-    return pixels[~test if train else test]
+    half = (torch.arange(len(pixels)) % 6 == 5) ^ train  # it has no split of its own
+    return Known(pixels[half], Labels(torch.from_numpy(digits.target).long()[half], tuple("0123456789")))
 
 
-NAMED: dict[str, Callable[[Path, bool], Tensor]] = {
+NAMED: dict[str, Callable[[Path, bool], Known]] = {
     "mnist": _mnist_like("MNIST"),
     "fashion-mnist": _mnist_like("FashionMNIST"),
     "kmnist": _mnist_like("KMNIST"),
@@ -90,6 +105,7 @@ def load(
     span: Range | None = None,
     beyond: float | None = 0.0,
     files: Sequence[Path] | None = None,
+    labels: str | None = None,
     without: Collection[Path] = (),
     strict: bool = False,
     on_file: Callable[[int, int], None] | None = None,
@@ -109,6 +125,8 @@ def load(
         span: the values that are black and white; by default :func:`.pixels.find_range` has them, over all images.
         beyond: how far floats may lie outside them, in units of the range, as noisy images do; None is any distance.
         files: of a folder, the pictures to take; by default those that :func:`.folder.find` finds.
+        labels: None without; ``"auto"`` takes the class from the first subfolder, from the array ``y`` in an ``.npz``,
+            or from the named set; else a CSV file with the header ``file,label``.
         without: folders inside ``source`` to leave out, such as the one that results go to.
         strict: stop at a picture of a folder that cannot be read, instead of skipping it.
         on_file: called with (files read, files in all) while a folder is read.
@@ -122,15 +140,24 @@ def load(
     if channels is not None and not 1 <= channels <= MAX_CHANNELS:
         raise InputError(f"`channels` must be 1 (grey), 3 (colour) or another number to {MAX_CHANNELS}, got {channels}")
     if str(source) in NAMED:  # also where a folder has that name: ./mnist is the folder
-        return _converted(_named(str(source), root or default_root(), train, span), wanted)
+        named = _named(str(source), root or default_root(), train, span)
+        if labels and labels != AUTO:
+            named = replace(named, labels=of_array(path, len(named), labels))
+        return _converted(named if labels else replace(named, labels=None), wanted)
     if path.is_dir():
         files, left_out = (files, []) if files else find(path, without)
         decoded = decode(path, files, wanted, root or default_root(), strict, on_file)
-        return Dataset(decoded.images, path.name, decoded.span, (*left_out, *decoded.notes), tuple(decoded.skipped))
+        gone = set(decoded.gone)
+        kept = [file for i, file in enumerate(files) if i not in gone]
+        told = of_folder(path, kept, labels) if labels else None
+        notes = (*left_out, *decoded.notes, *_unlabelled(told))
+        return Dataset(decoded.images, path.name, decoded.span, notes, tuple(decoded.skipped), labels=told)
     if path.suffix.lower() in ARRAYS and path.is_file():
         array = from_array(load_array(path), str(path), beyond=beyond, span=span)
         images = torch.from_numpy(at_random(array.pixels))
-        return _converted(Dataset(images, path.name, array.span, tuple(array.notes)), wanted)
+        told = of_array(path, len(images), labels) if labels else None
+        notes = (*array.notes, *_unlabelled(told))
+        return _converted(Dataset(images, path.name, array.span, notes, labels=told), wanted)
     if path.exists():
         raise InputError(f"{path} is not a data set: give a folder of pictures, an .npy or .npz file, or a name")
     if len(path.parts) > 1 or path.suffix:
@@ -171,6 +198,12 @@ def load_crops(
     return replace(crops, notes=(*left_out, *crops.notes))
 
 
+def _unlabelled(labels: Labels | None) -> list[str]:
+    """A note where the class of some images is not known."""
+    count = 0 if labels is None else int((labels.numbers < 0).sum())
+    return [f"{count} of the images have no label and are trained on without one"] if count else []
+
+
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
@@ -183,7 +216,7 @@ def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 def _named(name: str, root: Path, train: bool, span: Range | None) -> Dataset:
     try:
         with distributed.first_process_first():
-            images = NAMED[name](root, train)
+            images, labels = NAMED[name](root, train)
     except InputError:
         raise
     except Exception as error:  # torchvision raises almost anything on damaged files
@@ -191,7 +224,7 @@ def _named(name: str, root: Path, train: bool, span: Range | None) -> Dataset:
         raise InputError(
             f"cannot load {name} from {root} or download it there ({reason}): point `data_root` at it"
         ) from None
-    return Dataset(images.contiguous(), name, span or (0.0, 255.0))
+    return Dataset(images.contiguous(), name, span or (0.0, 255.0), labels=labels)
 
 
 def _converted(data: Dataset, wanted: Wanted) -> Dataset:
@@ -207,4 +240,4 @@ def _converted(data: Dataset, wanted: Wanted) -> Dataset:
     if shape[0] != found:
         changes.append("made grey" if shape[0] == 1 else "made RGB")
     notes = (*data.notes, *(f"the images were {change}" for change in changes))
-    return Dataset(converted, data.name, data.span, notes, data.skipped)
+    return replace(data, images=converted, notes=notes)

@@ -20,6 +20,13 @@ class Tally:
     """The first sentence of each kind, and how many pictures it holds for."""
     skipped: list[str] = field(default_factory=list)
     """A sentence for each file that could not be read."""
+    gone: list[int] = field(default_factory=list)
+    """The places of these files among all."""
+
+    def skip(self, place: int, why: str) -> None:
+        """A file that could not be read."""
+        self.skipped.append(why)
+        self.gone.append(place)
 
     def add(self, colour: bool, changes: Iterable[str], remarks: dict[str, str]) -> None:
         """One picture more; ``remarks`` has a sentence by kind."""

@@ -1,6 +1,6 @@
-"""Networks: ``net(x_in, c) -> logits``, with x_in the scaled x_tilde and c an embedding of the level, or None.
+"""Networks: ``net(x_in, c) -> logits``, with x_in the scaled x_tilde and c one embedding of level and label, or None.
 
-c has a row for each image, or one where all of them have one level. A network, also one of yours, is a
+c has a row for each image, or one where all of them have one level and label. A network, also one of yours, is a
 ``torch.nn.Module`` that is made by ``Net(shape, conditional, extra, ...)``: shape (C, H, W) of the images, whether
 there is a c, and how many channels x_in has beyond C; what follows comes from its text. It may have attributes:
 
@@ -47,7 +47,7 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
         raise InputError(f"{part.name} takes images of one size: choose unet for pictures of any size")
     net = part.build("net", NETS, shape, conditional, extra)
     if conditional and not embedding_of(net):
-        raise InputError(f"{text} takes no level: set its attribute embedding, or train it at one level")
+        raise InputError(f"{text} takes no level and no label: set its attribute embedding, or train it at one level")
     return net
 
 

@@ -62,6 +62,20 @@ class LevelEmbedding(nn.Module):
         return self.mlp(torch.cat([angles.cos(), angles.sin()], 1))
 
 
+class LabelEmbedding(nn.Embedding):
+    """A vector for each of ``n`` classes, and a last one for -1, any class: int64 (B,) -> (B, dim).
+
+    They are added to the level's and begin at 0, so that a model that learns labels begins as the one without.
+    """
+
+    def __init__(self, n: int, dim: int) -> None:
+        super().__init__(n + 1, dim)
+        nn.init.zeros_(self.weight)
+
+    def forward(self, label: Tensor) -> Tensor:
+        return super().forward(label % self.num_embeddings)
+
+
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of (B,C,H,W): several times cheaper on a CPU than GroupNorm."""
 

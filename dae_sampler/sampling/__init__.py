@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = exports(
         "resolve": "plan",
         "State": "samplers",
         "SAMPLERS": "samplers",
+        "Guided": "guidance",
         "KnownPixels": "guidance",
         "Measured": "guidance",
         "Operator": "linear",

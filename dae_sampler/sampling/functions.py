@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..pixels import as_images, to_float
 from . import operators, tasks
 from .estimate import estimate_level
+from .guidance import label_number, told
 from .linear import Operator
 from .plan import Plan, resolve, start_level
 from .samplers import Denoiser
@@ -21,6 +22,7 @@ from .tasks import NOISE, OnStep, batch_size
 
 Images = Tensor | np.ndarray
 Level = float | Tensor | np.ndarray
+Label = str | int
 
 
 def sample(
@@ -28,6 +30,8 @@ def sample(
     n: int = 64,
     *,
     size: tuple[int, int] | None = None,
+    label: Label | Sequence[str | int] | Tensor | None = None,
+    guidance: float = 1.0,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -41,6 +45,8 @@ def sample(
     Args:
         dae: the model.
         size: (width, height) in pixels, for a model of any size.
+        label: for a model that knows labels, the name or number of a class, or one for each image; by default any.
+        guidance: how far to follow the label: 1 is the model that is told it, more exaggerates it (:class:`.Guided`).
         n: how many images; under torchrun the processes share the work, and all get all images.
         sampler: a name of ``SAMPLERS``, with the sampler's own options if wanted: ``"heun(churn=0.2)"``; by default the
             card's, or the first that goes with the corruption.
@@ -61,6 +67,15 @@ def sample(
         raise InputError(f"`n` must be 1 or more, got {n}")
     plan = resolve("sample", dae, sampler, steps)
     options: dict[str, Any] = {"seed": seed, "first": first, "batch": batch, "on_step": on_step, "grad": grad}
+    if label is not None and not isinstance(label, str | int):
+        numbers = torch.tensor(
+            [label_number(dae, one) for one in (label.tolist() if isinstance(label, Tensor) else label)]
+        )
+        if len(numbers) != n:
+            raise InputError(f"there are {len(numbers)} labels for {n} images: give one, or one for each")
+        options |= {"label": numbers, "guidance": guidance}
+    else:
+        dae = told(dae, label, guidance)
     return torch.cat(list(tasks.sample(dae, n, plan, size=size, **options)))
 
 
@@ -70,6 +85,8 @@ def refine(
     *,
     level: Level | None = None,
     added: float | None = None,
+    label: Label | None = None,
+    guidance: float = 1.0,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -90,6 +107,7 @@ def refine(
         added: level of the corruption that is added, from 0 (:func:`denoise`) to ``level`` (the default, but 0 for
             ``iterate``). With less than ``level``, the faults that images have already are taken for noise as well:
             they change more where they are wrong and less where they are not.
+        label, guidance: the class of the images, as for :func:`sample`.
         sampler, steps: as for :func:`sample`.
         seed: the noise of image i is a function of (seed, i).
         batch, on_step: as for :func:`sample`.
@@ -101,6 +119,7 @@ def refine(
     Raises:
         InputError: an argument is out of its range or does not go with the model.
     """
+    dae = told(dae, label, guidance)
     plan = resolve("refine", dae, sampler, steps, _first(level))
     images = as_images(images, shape=dae.shape, beyond=_beyond(dae, level))
     options: dict[str, Any] = {"added": added, "seed": seed, "on_step": on_step, "grad": grad}
@@ -113,6 +132,8 @@ def denoise(
     *,
     level: Level | str | None = None,
     noise: float | None = None,
+    label: Label | None = None,
+    guidance: float = 1.0,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -136,6 +157,7 @@ def denoise(
         if level != "auto":
             raise InputError(f"`level` is a number or 'auto', got {level!r}")
         level = None
+    dae = told(dae, label, guidance)
     plan = resolve("denoise", dae, sampler, steps, _first(level), noise)
     if plan.estimated:
         images = as_images(images, shape=dae.shape)
@@ -149,6 +171,8 @@ def inpaint(
     images: Images,
     keep: Images,
     *,
+    label: Label | None = None,
+    guidance: float = 1.0,
     sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -166,7 +190,8 @@ def inpaint(
         images: (N,C,H,W) of the model's shape, a tensor or an array, uint8 or float; what the hidden pixels hold does
             not matter.
         keep: bool, true where a pixel is known: (H,W) for all images, or (N,1,H,W).
-        sampler, steps, seed, batch, on_step, grad: as for :func:`refine`. For several completions, repeat the image.
+        label, guidance, sampler, steps, seed, batch, on_step, grad: as for :func:`refine`. For several completions,
+            repeat the image.
 
     Returns:
         float32 (N,C,H,W) on the CPU, in [0,1]; known pixels are as given, or binary for a model of binary images.
@@ -174,6 +199,7 @@ def inpaint(
     Raises:
         InputError: an argument is out of its range, or the model cannot inpaint.
     """
+    dae = told(dae, label, guidance)
     plan = resolve("inpaint", dae, sampler, steps)
     images, keep = as_images(images, shape=dae.shape, beyond=0), torch.as_tensor(keep)
     tasks.check_mask(keep, images)

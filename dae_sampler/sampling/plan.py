@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import levels, spec
@@ -58,7 +59,9 @@ class Plan:
         if self.level is not None and not self.sampler.anneals:
             schedule = levels.constant(self.level, self.steps)
         else:
-            schedule = dae.corruption.schedule(self.steps, self.level)
+            schedule = dae.corruption.schedule(self.steps + self.sampler.leaps, self.level)
+            if self.sampler.leaps:
+                schedule = torch.cat([schedule[:-2], schedule[-1:]])
         return self.sampler.function(dae, x, schedule, noise, **self.options)
 
 
@@ -90,7 +93,7 @@ def resolve(
     _check_task(task, dae, level)
     usual = _usual(task, dae)
     part = spec.parse_one(sampler) if sampler else None
-    row, options = _look_up(part, q) if part else (usual.sampler, usual.options)
+    row, options = _look_up(part, dae) if part else (usual.sampler, usual.options)
     if noise is not None and q.is_gaussian and level is None:
         level = noise
     elif noise is not None:
@@ -130,6 +133,12 @@ def can_estimate(dae: Denoiser) -> bool:
     return q.is_gaussian and q.ranged and card_of(dae).objective == "mean"
 
 
+def _fitting(dae: Denoiser) -> list[Sampler]:
+    """The samplers that go with a model."""
+    mean = card_of(dae).objective != "consistency"
+    return [row for row in SAMPLERS.values() if row.fits(dae.corruption) and (mean or not row.means)]
+
+
 def _check_task(task: str, dae: Denoiser, level: float | None) -> None:
     q = dae.corruption
     if not q.has_level and task != "denoise":
@@ -143,7 +152,7 @@ def _check_task(task: str, dae: Denoiser, level: float | None) -> None:
         raise InputError(f"this model has {q}: a measurement guides a model of Gaussian noise over a range of levels")
     if task == "denoise" and q.extra:
         raise InputError(f"{q} shows which pixels are damaged: give a mask to inpaint instead")
-    if task == "inpaint" and not any(row.painting is not None and row.fits(q) for row in SAMPLERS.values()):
+    if task == "inpaint" and not any(row.painting is not None for row in _fitting(dae)):
         raise InputError(f"this model has {q}: inpainting needs erasure, or Gaussian noise, over a range of levels")
 
 
@@ -166,27 +175,27 @@ def _usual(task: str, dae: Denoiser) -> Plan:
         plans.get("sample") if not (one_call or (task == "restore" and q.high < LEAST_PRIOR)) else None
     )
     if planned and task != "inpaint":
-        return Plan(*_look_up(spec.parse_one(planned["sampler"]), q), planned["steps"], planned.get("level"))
+        return Plan(*_look_up(spec.parse_one(planned["sampler"]), dae), planned["steps"], planned.get("level"))
     if task == "restore" and q.high < LEAST_PRIOR:
         return Plan(SAMPLERS[RESTORING[0]], {}, RESTORING[1])
     for name in ("euler", "iterate") if one_call else ():
         if SAMPLERS[name].fits(q):
             return Plan(SAMPLERS[name], {}, 1)
     if task == "inpaint":
-        row = next(row for row in SAMPLERS.values() if row.painting is not None and row.fits(q))
+        row = next(row for row in _fitting(dae) if row.painting is not None)
         return Plan(row, row.painting or {}, row.steps)
-    row = next(row for row in SAMPLERS.values() if row.fits(q))
+    row = _fitting(dae)[0]
     return Plan(row, row.usual, row.steps)
 
 
-def _look_up(part: spec.Part, q: Corruption) -> tuple[Sampler, dict[str, float]]:
+def _look_up(part: spec.Part, dae: Denoiser) -> tuple[Sampler, dict[str, float]]:
     """The sampler that a text names, and its options."""
     if part.name not in SAMPLERS:
         raise unknown("sampler", part.name, SAMPLERS)
     row = SAMPLERS[part.name]
-    if not row.fits(q):
-        fitting = " or ".join(row.name for row in SAMPLERS.values() if row.fits(q))
-        raise InputError(f"{part.name} does not go with {q}: use {fitting}")
+    if row not in (fitting := _fitting(dae)):
+        what = "a consistency model" if row.fits(dae.corruption) else dae.corruption
+        raise InputError(f"{part.name} does not go with {what}: use {' or '.join(row.name for row in fitting)}")
     for name, value in [*part.options.items(), *((str(value), None) for value in part.args)]:
         if name not in row.options or not isinstance(value, int | float):
             form = f"{row.name}({', '.join(f'{k}=NUMBER' for k in row.options)})" if row.options else row.name

@@ -13,7 +13,9 @@ With sigma the level and p_sigma the density smoothed by it:
     euler      dx/dsigma = (x - r) / sigma             probability flow (Song et al. 2021; DDIM)
     heun       the same to second order                (Karras et al. 2022, algorithm 1; churn: algorithm 2)
     dpm        the same, multistep, in ln sigma        (DPM-Solver++ 2M: Lu et al. 2022)
+    unipc      the same, predicted and corrected       (UniPC: Zhao et al. 2023; in multistep.py)
     ancestral  x ~ q(x_next | x, r)                    DDPM's reverse step (Ho et al. 2020; Song et al. 2021)
+    consistency  x <- r + sigma_next z                 for a consistency model (Song et al. 2023)
 
 For an erasure the state is x_tilde with its mask:
 
@@ -31,7 +33,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -40,32 +41,8 @@ from ..corruption.base import Corruption
 from ..errors import InputError
 from ..noise import Noise
 from ..pixels import binarise
-
-
-class State(NamedTuple):
-    """Where a sampler stands after a step."""
-
-    x: Tensor
-    """The iterate: (B,C,H,W), while pixels are revealed with the mask of the known ones (B,C+1,H,W)."""
-    x_hat: Tensor
-    """The last reconstruction r(x, level), (B,C,H,W) in (0,1): what the sample would be if sampling ended here."""
-    level: float
-    """The level that x is at now."""
-
-
-class Denoiser(Protocol):
-    """What samplers need of a model."""
-
-    @property
-    def corruption(self) -> Corruption: ...
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-    @property
-    def device(self) -> torch.device: ...
-
-    def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
-        """The posterior mean of the clean image, same shape as ``x``."""
-        ...
+from .multistep import unipc
+from .state import Denoiser, State
 
 
 def iterate(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, eta: float = 1.0) -> Iterator[State]:
@@ -194,6 +171,18 @@ def ancestral(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, resampl
         yield State(x, x_hat, following)
 
 
+def consistency(dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise) -> Iterator[State]:
+    """x <- r(x) + s z with s the next sigma: multistep consistency sampling (Song et al. 2023, algorithm 1).
+
+    For a model whose r is the end of a trajectory, tuned by :mod:`~dae_sampler.training.consistency`. One step is one
+    call from noise to image; each further one adds less noise and calls again.
+    """
+    for sigma, following in itertools.pairwise(levels.tolist()):
+        x_hat = dae(x, sigma)
+        x = x_hat + following * noise.normal(x.shape) if following > 0 else x_hat
+        yield State(x, x_hat, following)
+
+
 def reveal(
     dae: Denoiser, x: Tensor, levels: Tensor, noise: Noise, *, temperature: float = 1.0, means: bool = False
 ) -> Iterator[State]:
@@ -258,6 +247,10 @@ class Sampler:
     """The same where some pixels are known; None if another sampler is better at that."""
     anneals: bool = True
     """Whether it follows falling levels; else it stays at one, and seed images are not corrupted first."""
+    means: bool = False
+    """Whether it takes r for the posterior mean, which that of a consistency model is not."""
+    leaps: bool = False
+    """Whether it leaves out the lowest level, because it goes to 0 from any."""
     keeps_mask: bool = True
     """Whether it keeps the mask that a state carries; if not, pixels known by that mask are forgotten."""
 
@@ -273,11 +266,13 @@ class Sampler:
 
 
 _ROWS = (
-    Sampler(dpm, 20, _sigmas, usual={"eta": 1}),
-    Sampler(ancestral, 50, _sigmas, painting={"resample": 4}),
-    Sampler(heun, 18, _sigmas),
-    Sampler(euler, 40, _sigmas),
-    Sampler(langevin, 200, _sigmas),
+    Sampler(dpm, 20, _sigmas, usual={"eta": 1}, means=True),
+    Sampler(ancestral, 50, _sigmas, painting={"resample": 4}, means=True),
+    Sampler(heun, 18, _sigmas, means=True),
+    Sampler(euler, 40, _sigmas, means=True),
+    Sampler(unipc, 6, _sigmas, means=True),
+    Sampler(langevin, 200, _sigmas, means=True),
+    Sampler(consistency, 2, _sigmas, painting={}, leaps=True),
     Sampler(reveal, 98, _erasure_rates, painting={}),
     Sampler(walk, 50, lambda q: q.has_level, keeps_mask=False),
     Sampler(iterate, 10, lambda q: q.has_level and not q.extra, anneals=False),

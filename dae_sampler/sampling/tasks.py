@@ -18,7 +18,7 @@ from .. import distributed
 from ..errors import InputError
 from ..noise import ImageNoise
 from ..pixels import as_images, binarise, fits, to_float
-from .guidance import KnownPixels, Measured, agree
+from .guidance import Guided, KnownPixels, Measured, agree
 from .linear import Operator, smoothest
 from .plan import LEAST_PRIOR, Plan, card_of
 from .samplers import Denoiser, State
@@ -41,6 +41,8 @@ def sample(
     plan: Plan,
     *,
     size: tuple[int, int] | None = None,
+    label: Tensor | None = None,
+    guidance: float = 1.0,
     seed: int = 0,
     first: int = 0,
     batch: int | None = None,
@@ -50,7 +52,7 @@ def sample(
     """Images from noise, in batches of ``batch`` on each process; every process gets all of them.
 
     Image i is a function of (seed, first + i), whatever the batch and the number of processes. ``size`` is (width,
-    height), for a model of any size.
+    height), for a model of any size. ``label`` (n,) int64 has the class of each image, which ``guidance`` follows.
     """
     shape = shape_of_samples(dae, size)
     together = (batch or batch_size(shape)) * distributed.get_world_size()
@@ -60,8 +62,9 @@ def sample(
         made = torch.empty(0, *shape)
         if mine:
             noise = ImageNoise(seed, first + start + mine.start, len(mine), dae.device)
+            told = dae if label is None else Guided(dae, label[start + mine.start : start + mine.stop], guidance)
             with torch.set_grad_enabled(grad):
-                made = _run(plan, dae, dae.corruption.prior(len(mine), shape, noise), noise, on_step)
+                made = _run(plan, told, dae.corruption.prior(len(mine), shape, noise), noise, on_step)
         yield distributed.all_gather(made, count)
 
 

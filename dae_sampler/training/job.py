@@ -28,7 +28,7 @@ from ..noise import ImageNoise
 from ..pixels import to_float
 from ..sampling.functions import denoise, sample
 from ..spec import parse_size
-from . import start
+from . import consistency, start
 from .loop import Progress, fit
 from .recipe import Job, Recipe
 from .run import Run
@@ -56,7 +56,7 @@ def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Iterat
             there; or the job does not fit the run.
     """
     job = replace(job, data=_absolute(job.data) or "", damaged=_absolute(job.damaged), start=_absolute(job.start))
-    job = replace(job, data_root=_resolved(job.data_root))
+    job = replace(job, labels=_absolute(job.labels), data_root=_resolved(job.data_root))
     job = start.completed(job.completed(given), given)
     if out is None and resume:
         raise InputError("say which run to resume by `out`")
@@ -169,7 +169,8 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     precision = pick_precision(job.precision, device)
     done = run.done()
     dataset = load_images(job, run, on_file)
-    dae = DenoisingAutoencoder(job.net, job.corruption, dataset.shape, job.loss, job.seed)
+    labels = dataset.labels.names if isinstance(dataset, Dataset) and dataset.labels else ()
+    dae = DenoisingAutoencoder(job.net, job.corruption, dataset.shape, job.loss, job.seed, labels)
     note = start.load_weights(dae, job.start) if job.start and not done else ""
     dae = dae.to(device)
     dae.precision = precision
@@ -178,6 +179,9 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     plans = plans if dae.corruption.has_level else dict(_PLANS_WITHOUT_LEVEL)
     if stages_of(dae.net):
         plans["encode"] = encoder.usual(dae)
+    if job.objective != "mean":
+        consistency.check(dae)
+        dae.card = replace(dae.card, objective=job.objective)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
     return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done, note)
 
@@ -197,7 +201,7 @@ def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None =
     if job.crop:
         dataset: Dataset | Crops = named.load_crops(job.data, job.crop, **common)
     else:
-        dataset = named.load(job.data, size=size, **common)
+        dataset = named.load(job.data, size=size, labels=job.labels, **common)
     return as_noisy(dataset) if noisy else dataset
 
 
@@ -240,6 +244,8 @@ def _record(progress: Progress, run: Run, dataset: Dataset | Crops, events: Any)
 def _shown(dae: DenoisingAutoencoder, dataset: Dataset | Crops) -> Tensor:
     """Samples; of a model that cannot start from noise, damaged images beside what it makes of them."""
     q = dae.corruption
+    if dae.shape[1] and (known := len(dae.card.labels)):
+        return sample(dae, GRID, label=torch.arange(GRID) * min(known, GRID) // GRID, seed=0)
     if dae.shape[1] and q.has_level:
         return sample(dae, GRID, seed=0)
     rows = dataset.split(0)[0]

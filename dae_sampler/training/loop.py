@@ -26,13 +26,14 @@ from .. import checkpoint, distributed
 from ..card import Pairs
 from ..dae import DenoisingAutoencoder
 from ..data.crops import Crops
-from ..data.dataset import Dataset, as_dataset
+from ..data.dataset import Dataset
 from ..data.items import Items
 from ..device import keep_freed_memory
 from ..errors import InputError
-from ..nets import stages_of
 from ..noise import StepNoise, batch_indices
-from ..pixels import augment, fits, to_float
+from ..pixels import augment, to_float
+from .consistency import ConsistencyLoss
+from .fitting import fitting
 from .optimizer import Optimizer
 from .recipe import Recipe
 from .run import Run
@@ -94,7 +95,7 @@ def fit(
     Raises:
         InputError: images and model do not fit, or the loss is no longer finite.
     """
-    dataset, recipe = _fitting(dae, images, damaged, target, recipe or Recipe())
+    dataset, recipe = fitting(dae, images, damaged, target, recipe or Recipe())
     training, held_out = dataset.split(recipe.validation_size(len(dataset)))
     state = TrainingState(dae, recipe, dataset)
     if run and (saved := run.load_state()):
@@ -136,32 +137,6 @@ def _is_ended(on_progress: Callable[[Progress], None] | None, progress: Progress
     return False
 
 
-def _fitting(
-    dae: DenoisingAutoencoder, images: Any, damaged: Tensor | np.ndarray | None, target: str, recipe: Recipe
-) -> tuple[Dataset | Crops | Items, Recipe]:
-    """The images as a data set, if the model takes them, and the recipe as the corruption wants it."""
-    q = dae.corruption
-    dataset: Dataset | Crops | Items
-    if isinstance(images, Dataset | Crops | Items):
-        dataset = images
-    elif isinstance(images, Tensor | np.ndarray):
-        dataset = as_dataset(images, target="noisy" if q.self_supervised else target, damaged=damaged)
-    else:
-        dataset = Items.of(images)
-    if q.paired != dataset.has_pairs:
-        there = "images without partners: give these as `damaged`" if q.paired else "pairs: their `corruption` is given"
-        raise InputError(f"{q} does not go with {there}")
-    if recipe.binarise and (dataset.has_pairs or dataset.target != "clean"):
-        raise InputError("pairs and noisy images cannot be made binary: leave out `binarise`")
-    if not fits(dataset.shape, dae.shape):
-        raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
-    if recipe.l1 and "code" not in stages_of(dae.net):
-        raise InputError(f"`l1` makes a code sparse, and {dae.card.net} has none: choose `net` conv or dense")
-    if q.binary and not recipe.binarise:
-        recipe = replace(recipe, binarise="dynamic")
-    return dataset, recipe
-
-
 class TrainingState:
     """All that changes during training."""
 
@@ -183,7 +158,8 @@ class TrainingState:
         self.trained_loss, self.recorded = torch.zeros((), device=dae.device), 0  # summed since step ``recorded``
         self.dae.train().requires_grad_(True)
         self.weights = dict(dae.named_parameters())
-        loss = MeanLoss(dae, recipe.binarise, recipe.l1)
+        self.tuning = dae.card.objective == "consistency"
+        loss = ConsistencyLoss(dae) if self.tuning else MeanLoss(dae, recipe.binarise, recipe.l1)
         self.loss = DistributedDataParallel(loss) if distributed.get_world_size() > 1 else loss
         self.optimizer = Optimizer(dae, recipe.optimizer, recipe.weight_decay)
         self.average = copy.deepcopy(dae).eval().requires_grad_(False)
@@ -197,12 +173,15 @@ class TrainingState:
         noise = StepNoise(recipe.seed, self.step, dae.device, distributed.get_rank(), distributed.get_world_size())
         strata = torch.arange(mine.start, mine.stop, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)
-        pair = self.dataset.take(chosen, noise).pair
+        batch = self.dataset.take(chosen, noise)
+        pair = batch.pair
         x = to_float((pair[0] if len(pair) == 1 else torch.cat(pair, 1)).to(dae.device), self.dataset.span)
         if recipe.augment:
             x = augment(x, recipe.augment, noise)  # both of a pair alike
+        if (label := batch.label) is not None:
+            label = label.to(dae.device).masked_fill(noise.uniform(label.shape) < recipe.label_dropout, -1)
         seen, *target = x.chunk(len(pair), 1)
-        loss = self.loss(seen, level, noise, *target)
+        loss = self.loss(seen, level, noise, target[0] if target else None, label, self.step / recipe.steps)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.clip)
         self.optimizer.step(recipe.rate(self.step))
@@ -216,12 +195,12 @@ class TrainingState:
     def validate(self, rows: Tensor) -> Validation:
         """Validate the averaged weights on the images ``rows``; keep them if they are the best so far."""
         self.check()
-        images, *targets = self.dataset.take(rows).pair
-        recipe, span = self.recipe, self.dataset.span
-        checked = validate(self.average, images, recipe.batch, recipe.binarise, span, *targets)
+        batch, recipe, span = self.dataset.take(rows), self.recipe, self.dataset.span
+        images, *targets = batch.pair
+        checked = validate(self.average, images, recipe.batch, recipe.binarise, span, *targets, labels=batch.label)
         if not checked.loss < EXPLODED:
             raise self.lost(f"the held-out loss is {checked.loss:.3g} at step {self.step}")
-        if checked.loss < self.best:
+        if checked.loss < self.best or self.tuning:  # whose outputs are sharp, and so lose against the mean
             self.best, self.best_step = checked.loss, self.step
             self.best_checked = tuple(checked.by_level), tuple(checked.squared_error)
             self.best_weights = {k: v.detach().clone() for k, v in self.average.named_parameters()}
@@ -298,7 +277,7 @@ class TrainingState:
 
         ``rows`` are of pictures that were held out, if any were.
         """
-        excess, squared_error = self.best_checked
+        excess, squared_error = ((), ()) if self.tuning else self.best_checked
         self.dae.card = self.average.card = replace(
             self.dae.card,
             binarise=self.recipe.binarise,

@@ -74,6 +74,13 @@ class Recipe:
         None, "For small data sets: mirror half of the images left to right, shift each a little, or turn by quarters."
     )
 
+    label_dropout: float = _option(
+        0.1,
+        "Share of images trained without their label, so that the model generates without one too.",
+        least=0,
+        most=1,
+    )
+
     def __post_init__(self) -> None:
         for known in fields(self):
             _check_bounds(known.name, getattr(self, known.name), known.metadata)
@@ -143,6 +150,11 @@ class Job(Recipe):
         None, "Passes over the data, instead of `steps`.", least=0.001, most=1e6, may_change=True
     )
     start: str | None = _option(None, "Start from this model's weights (fine-tune).", name="from")
+    labels: str | None = _option(
+        None,
+        "Learn classes: auto (the subfolder, the array's y, a named set's own), or a CSV with the header file,label.",
+        may_change=True,
+    )
     size: str | None = _option(None, "Bring the images to this size: SIDE or WIDTHxHEIGHT, in pixels.")
     crop: int | None = _option(
         None, "Train on random crops of this many pixels square, of pictures of any size.", least=8, most=4096
@@ -157,6 +169,8 @@ class Job(Recipe):
     precision: str = _option(
         "auto", "auto, float32 or bfloat16; auto: bfloat16 where the hardware has it.", may_change=True
     )
+    objective: str = _option("mean")
+    """``"consistency"`` tunes ``start`` into a consistency model (:mod:`.consistency`)."""
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -186,6 +200,8 @@ class Job(Recipe):
             raise InputError("`steps` and `epochs` contradict each other: give one")
         if self.crop and self.size:
             raise InputError("`size` and `crop` contradict each other: give one")
+        if self.labels and (self.crop or self.damaged or self.exposures):
+            raise InputError("`labels` need clean images of one size: leave out `crop`, `damaged` and `exposures`")
         if self.damaged or self.exposures:
             return self._of_pairs(given)
         if self.target != "clean":

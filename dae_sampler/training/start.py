@@ -38,6 +38,8 @@ def load_weights(dae: DenoisingAutoencoder, start: str) -> str:
     source = checkpoint.load(pair[0] if pair and dae.shape[0] == 1 else start)
     note = ""
     weights = source.state_dict()
+    if not source.card.labels:  # which the new model begins to learn
+        weights |= {name: weight for name, weight in dae.state_dict().items() if name.startswith("label.")}
     if source.embed is not None and dae.embed is None:
         level = math.sqrt(source.corruption.low * source.corruption.high)
         weights = _at_level(source, level)

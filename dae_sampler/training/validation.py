@@ -60,11 +60,23 @@ class MeanLoss(nn.Module):
         super().__init__()
         self.dae, self.how, self.l1 = dae, how, l1
 
-    def forward(self, x: Tensor, level: Tensor, noise: Noise, target: Tensor | None = None) -> Tensor:
-        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> (); ``target`` where it is neither x nor the corruption's own."""
+    def forward(
+        self,
+        x: Tensor,
+        level: Tensor,
+        noise: Noise,
+        target: Tensor | None = None,
+        label: Tensor | None = None,
+        done: float = 0.0,
+    ) -> Tensor:
+        """``x`` (B,C,H,W) in [0,1], ``level`` (B,) -> (); ``target`` where it is neither x nor the corruption's own.
+
+        ``label`` is (B,) or None; ``done``, the share of the steps, does not matter here.
+        """
         seen, unseen = _seen(self.dae, x, noise, self.how)
         target = unseen if target is None else target
-        loss = self.dae.loss(seen, level, noise, target).mean()  # which a model of yours may override
+        told = {} if label is None else {"label": label}  # a model of yours may override the loss, without labels
+        loss = self.dae.loss(seen, level, noise, target, **told).mean()
         return loss + self.l1 * self.dae.code(seen, level).abs().mean() if self.l1 else loss
 
 
@@ -87,10 +99,11 @@ def validate(
     how: str | None = None,
     span: Range | None = None,
     targets: Tensor | None = None,
+    labels: Tensor | None = None,
 ) -> Validation:
     """Loss on ``images`` (N,C,H,W), binarised as ``how`` says, each damaged once, at levels spread over the training
     density; deterministic. ``span`` are the values that stand for 0 and 1; ``targets`` are clean partners of images
-    that are damaged already.
+    that are damaged already; ``labels`` (N,) are what the model is told.
 
     Returns:
         the means over all images and by bin of levels.
@@ -109,7 +122,8 @@ def validate(
         if targets is not None:
             x = target = to_float(targets[rows].to(dae.device), span)
         drawn = dae.corruption.draw(seen, level.reshape(-1, 1, 1, 1), noise)
-        logits, target = dae.logits(drawn.x_tilde, level), drawn.target if target is None else target
+        label = None if labels is None else labels[rows]
+        logits, target = dae.logits(drawn.x_tilde, level, label), drawn.target if target is None else target
         losses[rows] = per_image(dae.card.loss, logits, target, drawn.weight).cpu().double()
         squares[rows] = per_image("mse", logits, target, drawn.weight).cpu().double()
         floors[rows] = entropy(x.clamp(0, 1)).flatten(1).mean(1).cpu().double()

@@ -82,7 +82,7 @@ def flow(variance, start, end):
     return math.sqrt((variance + end**2) / (variance + start**2))
 
 
-@pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2), ("dpm", 2)])
+@pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2), ("dpm", 2), ("unipc", 3)])
 def test_order_of_convergence(gaussian_data, sampler, order):
     dae, x = gaussian_data(variance=0.04), torch.full((1, *SHAPE), 1.0, dtype=torch.float64)
     exact = 0.4 + flow(0.04, 2.0, 0.1) * 0.6
@@ -108,7 +108,8 @@ def test_churn_does_not_leave_the_levels_of_the_model(gaussian_data, high):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "steps"), [("euler", 200), ("heun", 40), ("dpm", 40), ("dpm(eta=1)", 60), ("ancestral", 200)]
+    ("sampler", "steps"),
+    [("euler", 200), ("heun", 40), ("dpm", 40), ("unipc", 20), ("dpm(eta=1)", 60), ("ancestral", 200)],
 )
 def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, steps):
     dae = gaussian_data(mean=0.4, variance=0.01)
@@ -117,7 +118,7 @@ def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, 
     assert images.var().item() == pytest.approx(0.01, rel=0.08)
 
 
-@pytest.mark.parametrize("sampler", ["langevin", "euler", "heun", "dpm", "ancestral"])
+@pytest.mark.parametrize("sampler", ["langevin", "euler", "heun", "dpm", "unipc", "ancestral", "consistency"])
 def test_one_step_is_the_posterior_mean(gaussian_data, sampler):
     dae, x = gaussian_data(), torch.rand(3, *SHAPE)
     out = dae_sampler.denoise(dae, x, level=0.5, sampler=sampler, steps=1)
@@ -188,6 +189,7 @@ def test_samplers_that_follow_sigma_refuse_other_models(gaussian_data, text):
         {"sampler": "langevin(eta=1)"},
         {"sampler": "ancestral(resample=0)"},
         {"sampler": "dpm(eta=2)"},
+        {"sampler": "unipc(order=4)"},
     ],
 )
 def test_arguments_out_of_range_are_refused(gaussian_data, arguments):

@@ -1,0 +1,71 @@
+"""The command distil."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..training.recipe import Job
+from .options import DataRoot, Model, Quiet, Seed, command
+from .train import given_options, run_job
+
+Steps = Annotated[int, typer.Option(min=1, max=10**9, help="Training steps.")]
+Rate = Annotated[float, typer.Option(min=1e-9, help="Peak learning rate.")]
+Batch = Annotated[int, typer.Option(min=1, max=65536, help="Images per step.")]
+
+
+@command("dae-sampler distil mnist", "dae-sampler distil runs/sprites --data sprites/ --steps 4000")
+def distil(
+    context: typer.Context,
+    model: Model,
+    data: Annotated[
+        str | None, typer.Option(help="Images like those it was trained on; default: those on its card.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="For a model with labels: auto or a CSV, as in train; default: auto.")
+    ] = None,
+    steps: Steps = 2000,
+    batch: Batch = 256,
+    lr: Rate = 1e-3,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: a new one in runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    every: Annotated[int, typer.Option(min=1, help="Steps between validations, sample grids and saves.")] = 500,
+    seed: Seed = 0,
+    data_root: DataRoot = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where the hardware has it.")
+    ] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Tune a model into a consistency model, which samples in 1, 2 or 4 network calls; to one run folder."""
+    from .. import checkpoint, hub
+    from .evaluate import trained_on
+
+    path = hub.resolve(model)
+    card, _ = checkpoint.read_card(path)
+    size = "{1}x{0}".format(*card.size) if card.size else None
+    job = Job(
+        data=data or trained_on(card),
+        corruption=card.corruption,
+        net=card.net,
+        loss=card.loss,
+        start=str(path),
+        size=size,
+        channels=card.channels,
+        labels=(labels or "auto") if card.labels else None,
+        binarise=card.binarise,
+        objective="consistency",
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        every=every,
+        seed=seed,
+        data_root=data_root,
+        device=device,
+        precision=precision,
+    )
+    given = given_options(context)
+    raise typer.Exit(run_job(job, given, out, resume, quiet))

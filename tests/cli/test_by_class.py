@@ -1,0 +1,42 @@
+"""Labels on the command line: trained from subfolders, asked for by name, listed."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def trained(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog"):
+        (tmp_path / "animals" / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("L", (8, 8), 40 * i).save(tmp_path / "animals" / name / f"{i}.png")
+    said = command(
+        "train", "animals", "--labels", "auto", "--net", "dense(8)", "--steps", 3, "--batch", 4, "--out", "r"
+    )
+    assert "--label cat --guidance 1.5" in said
+    return "r"
+
+
+def test_a_grid_with_a_row_for_each_class(trained, command, tmp_path):
+    command("sample", trained, "--label", "dog", "--label", "cat", "-n", 5, "--steps", 2, "--guidance", 1.5)
+    five, two = ((n * (8 + 2) + 2) * 7 for n in (5, 2))
+    assert Image.open("samples.png").size == (five, two)
+    command("sample", trained, "--label", "dog", "--steps", 2, "--out", "dogs.npy")
+    assert np.load("dogs.npy").shape == (64, 1, 8, 8)
+
+
+def test_the_other_tasks_take_a_label_and_info_lists_them(trained, command):
+    for task in (["refine"], ["denoise", "--level", 0.5], ["inpaint", "--mask", "left"]):
+        name, *more = task
+        command(name, trained, "animals/cat", *more, "--steps", 2, "--label", "cat", "--guidance", 2, "--out", "a.npy")
+        command(name, trained, "animals/cat", *more, "--steps", 2, "--out", "b.npy")
+        assert not np.array_equal(np.load("a.npy"), np.load("b.npy"))
+    assert "cat, dog" in command("info", trained)
+
+
+def test_errors_say_what_to_do(trained, command):
+    assert "it knows cat, dog" in command("sample", trained, "--label", "bird", code=2)
+    assert "--guidance needs a --label" in command("sample", trained, "--guidance", 2, code=2)
+    assert "train one with --labels auto" in command("sample", "mnist-paper", "--label", 7, code=2)
