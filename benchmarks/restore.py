@@ -25,7 +25,7 @@ from torch import Tensor
 
 import dae_sampler
 from dae_sampler.data.folder import find
-from dae_sampler.evaluation.metrics import psnr
+from dae_sampler.evaluation.fidelity import psnr
 from dae_sampler.noise import ImageNoise
 from dae_sampler.sampling import Mask, Measured, Operator, Pair, tasks
 from dae_sampler.sampling.estimate import expected_error

@@ -150,7 +150,8 @@ class DenoisingAutoencoder(nn.Module):
     ) -> Tensor:
         """The reconstruction r(x_tilde) = E[x | x_tilde] in (0,1), float32; arguments of :meth:`logits`."""
         x_tilde = self._images(x_tilde)
-        return self.corruption.complete(x_tilde, torch.sigmoid(self.logits(x_tilde, level, label)))
+        told = () if label is None else (label,)  # a model of yours may know of no labels
+        return self.corruption.complete(x_tilde, torch.sigmoid(self.logits(x_tilde, level, *told)))
 
     def encoder(self, level: float | None = None, stage: str | None = None, pool: int | None = None) -> Encoder:
         """A module of its own that maps images to features, to train further: a copy, whose weights take gradients.
@@ -218,7 +219,7 @@ class DenoisingAutoencoder(nn.Module):
         image behind it has, under BCE, the same expected loss with less variance. ``label`` is as for :meth:`logits`.
         """
         drawn = self.corruption.draw(x, self._level(level, x), noise)
-        logits = self.logits(drawn.x_tilde, level, label)
+        logits = self.logits(drawn.x_tilde, level, *(() if label is None else (label,)))
         return per_image(self.card.loss, logits, drawn.target if target is None else target, drawn.weight)
 
     def _images(self, x: Tensor | np.ndarray) -> Tensor:

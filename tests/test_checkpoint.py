@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from dae_sampler import DenoisingAutoencoder, InputError, checkpoint, load, sample, save
+from dae_sampler import DenoisingAutoencoder, InputError, checkpoint, denoise, load, sample, save
 from dae_sampler.hub import resolve, shipped
 
 
@@ -39,7 +39,9 @@ def test_every_shipped_model_loads_and_is_small():
     assert {"mnist", "mnist-paper"} <= set(shipped())
     for name, path in shipped().items():
         assert path.stat().st_size <= 6_000_000
-        assert torch.isfinite(sample(load(name), 2, steps=2)).all()
+        dae = load(name)
+        made = sample(dae, 2, steps=2) if dae.card.size else denoise(dae, torch.rand(1, dae.shape[0], 33, 20))
+        assert torch.isfinite(made).all()
         assert checkpoint.read_card(path)[0].licence
 
 

@@ -25,16 +25,16 @@ WIDER = 8.0
 """How much wider the gap is at low levels than at high ones: n(t) = 1 + WIDER sigmoid(-2 t)."""
 
 
-def check(dae: DenoisingAutoencoder) -> None:
-    """Refuse to tune what has no trajectories.
+def check(dae: DenoisingAutoencoder, objective: str) -> None:
+    """Refuse to tune what has no trajectories; ``objective`` is that of the model that ``dae`` begins as.
 
     Raises:
         InputError: the model is not one of a range of Gaussian noise that seeks the mean.
     """
     q = dae.corruption
-    if not (q.is_gaussian and q.ranged and q.told and dae.card.objective == "mean"):
+    if not (q.is_gaussian and q.ranged and q.told and objective == "mean"):
         raise InputError(
-            f"this model has {q} and estimates the {dae.card.objective}: a consistency model is tuned from one that "
+            f"this model has {q} and estimates the {objective}: a consistency model is tuned from one that "
             "estimates the mean over a range of Gaussian levels that it is told, such as 'gaussian(0.02..20)'"
         )
 

@@ -180,7 +180,7 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     if stages_of(dae.net):
         plans["encode"] = encoder.usual(dae)
     if job.objective != "mean":
-        consistency.check(dae)
+        consistency.check(dae, start.objective_of(job.start) if job.start and not done else "mean")
         dae.card = replace(dae.card, objective=job.objective)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
     return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done, note)

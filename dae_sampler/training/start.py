@@ -23,6 +23,11 @@ def completed(job: Job, given: set[str]) -> Job:
     return replace(job, net=net, corruption=job.corruption if "corruption" in given else card.corruption)
 
 
+def objective_of(start: str) -> str:
+    """What the output of the model ``start`` estimates."""
+    return checkpoint.read_card(hub.resolve(start))[0].objective
+
+
 def load_weights(dae: DenoisingAutoencoder, start: str) -> str:
     """Give ``dae`` the weights of the model ``start``; of a pair of models, those for its channels.
 

@@ -87,7 +87,7 @@ def test_order_of_convergence(gaussian_data, sampler, order):
     dae, x = gaussian_data(variance=0.04), torch.full((1, *SHAPE), 1.0, dtype=torch.float64)
     exact = 0.4 + flow(0.04, 2.0, 0.1) * 0.6
     errors = []
-    for steps in (160, 320, 640):
+    for steps in (40, 80, 160) if order == 3 else (160, 320, 640):  # beyond, rounding is the error
         levels = torch.linspace(math.log(2.0), math.log(0.1), steps + 1, dtype=torch.float64).exp()
         errors.append((run(sampler, dae, x, levels) - exact).abs().max().item())
     rates = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
@@ -109,7 +109,7 @@ def test_churn_does_not_leave_the_levels_of_the_model(gaussian_data, high):
 
 @pytest.mark.parametrize(
     ("sampler", "steps"),
-    [("euler", 200), ("heun", 40), ("dpm", 40), ("unipc", 20), ("dpm(eta=1)", 60), ("ancestral", 200)],
+    [("euler", 200), ("heun", 40), ("dpm", 40), ("unipc", 40), ("dpm(eta=1)", 60), ("ancestral", 200)],
 )
 def test_samples_have_the_mean_and_variance_of_the_data(gaussian_data, sampler, steps):
     dae = gaussian_data(mean=0.4, variance=0.01)
@@ -135,7 +135,13 @@ def test_refine_corrupts_and_denoise_does_not(gaussian_data):
 
 
 @pytest.mark.parametrize(
-    "sampler", ["walk(draw=1)", "ancestral(resample=2)", "dpm(eta=1)", *sorted(set(samplers.SAMPLERS) - {"reveal"})]
+    "sampler",
+    [
+        "walk(draw=1)",
+        "ancestral(resample=2)",
+        "dpm(eta=1)",
+        *sorted(set(samplers.SAMPLERS) - {"reveal", "reconstruct"}),
+    ],
 )
 def test_an_image_depends_on_seed_and_index_alone(gaussian_data, sampler):
     dae = gaussian_data()

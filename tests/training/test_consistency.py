@@ -85,7 +85,7 @@ def test_what_needs_a_mean_refuses_it_in_a_sentence():
 )
 def test_only_what_has_trajectories_is_tuned(dae):
     with pytest.raises(InputError, match="is tuned from"):
-        check(dae)
+        check(dae, dae.card.objective)
 
 
 def test_tuning_is_a_run_that_resumes_and_leaves_a_consistency_model(tmp_path, command):
