@@ -13,6 +13,7 @@ from ..spec import parse_number
 from .console import console, counted, listed, say, say_next, say_notes
 from .flow import Places, Reading, Shown, beside_of, destination, guard, is_array
 from .generate import Watched
+from .loading import load_for_pictures
 from .options import Compute, How, Model, Source, command, own
 from .restoring import restore_all
 from .simulation import Simulation
@@ -32,7 +33,7 @@ MEAN, DIFFER = "-mean", "-differ"
 @command(
     "dae-sampler restore mnist small.png --operator 'downsample(2)'",
     "dae-sampler restore mnist digits/ --operator 'blur(1.5)' --noise 0.02 --simulate --compare",
-    "dae-sampler restore photo.safetensors scan.png --operator 'blur(1)+downsample(2)' --samples 8 --out large/",
+    "dae-sampler restore photo scan.png --operator 'blur(1)+downsample(2)' --samples 8 --out large/",
 )
 def restore(
     model: Model,
@@ -65,11 +66,10 @@ def restore(
     from ..data.pictures import load_mask
     from ..sampling.operators import parse
     from ..sampling.plan import resolve
-    from ..tiles import for_pictures
 
     out = destination("restored", source, places.out)
     beside = beside_of(out) if places.compare else None
-    dae = for_pictures(compute.load(model))
+    dae, pair = load_for_pictures(compute, model)
     sampler = "dpm(eta=1)" if samples > 1 and how.sampler is None and not how.steps else how.sampler
     plan = resolve("restore", dae, sampler, how.steps)
     a, sigma = parse(operator, load_mask), parse_number(noise, "noise")
@@ -86,6 +86,8 @@ def restore(
     done = f"{counted(count, 'image')} by {plan}, {counted(plan.steps, 'step')}"
     say(f"wrote {listed(out, beside, places.trajectory)}: {done}")
     job.report()
+    if pair:
+        say(f"grey pictures by {pair[0]}, those in colour by {pair[1]}")
     if samples == 1:
         asked = ["--operator", operator, "--noise", noise, *(["--simulate"] if simulate else [])]
         again = own(compute.corruption, compute.net)

@@ -18,6 +18,7 @@ from .. import distributed
 from ..errors import InputError
 from ..noise import ImageNoise
 from ..pixels import as_images, binarise, fits, to_float
+from ..tiles import ByChannel
 from .guidance import Guided, KnownPixels, Measured, agree
 from .linear import Operator, smoothest
 from .plan import LEAST_PRIOR, Plan, card_of
@@ -233,7 +234,7 @@ def check_restored(dae: Denoiser, x: Tensor, y: Tensor) -> None:
     Raises:
         InputError: naming the shapes.
     """
-    if not dae.shape[0] and x.shape[1] != y.shape[1]:
+    if isinstance(dae, ByChannel) and x.shape[1] != y.shape[1]:
         raise InputError("this model makes grey pictures, and takes channels one by one: colours take a colour model")
     if not fits(x.shape[1:], dae.shape):
         there, here, wanted = ("x".join(map(str, shape)) for shape in (y.shape[1:], x.shape[1:], dae.shape))
