@@ -74,7 +74,7 @@ def _say_card(card: Card, file: dict[str, Any]) -> None:
         "values": f"{card.range[0]:g} (black) to {card.range[1]:g} (white)" if card.range else "",
         "samples by": f"{plan['sampler']}, {counted(plan['steps'], 'step')}" if plan else "",
         "excess": excess,
-        "licence": " ".join(text for text in (card.licence, card.terms) if text),
+        "licence": "; trained on ".join(text for text in (card.licence, card.terms) if text),
     }
     width = max(map(len, lines))
     for name, text in lines.items():
