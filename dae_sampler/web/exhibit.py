@@ -91,9 +91,10 @@ class Exhibit:
         """Ways to damage a picture that this model can work on, its own first."""
         q = self.dae.corruption
         name = str(q) if ":" in q.name else q.name
-        own = Damage(name, lambda level: q, q.low, q.high, q.usual_level, own=True)
-        found = [_foreign(name) for name in sorted(CORRUPTIONS) if name != q.name and self._fits(CORRUPTIONS[name])]
-        return {damage.name: damage for damage in [own, *filter(None, found)]}
+        own = Damage(name, lambda level: q, q.low, q.high, q.usual_level, own=True) if _damages(q) else None
+        others = [kind for kind in sorted(CORRUPTIONS) if kind != q.name and self._fits(CORRUPTIONS[kind])]
+        all_of_them = [own, *map(_foreign, others)]
+        return {damage.name: damage for damage in all_of_them if damage}
 
     def damage(self, name: str) -> Damage:
         """The damage of that name.
@@ -128,6 +129,7 @@ class Exhibit:
     def describe(self) -> dict[str, Any]:
         """What the page has to know, as JSON."""
         q, (channels, height, width) = self.dae.corruption, self.dae.shape
+        usual = q.usual_level if q.has_level else None
         return {
             "name": self.name,
             "about": f"{self.dae.card.net}, trained under {q} on {self.dae.card.data or 'unknown data'}",
@@ -136,7 +138,7 @@ class Exhibit:
             "height": height,
             "damages": [damage.describe() for damage in self.damages.values()],
             "estimates": can_estimate(self.dae),
-            "restore": self._told(self.task, q.usual_level) | {"denoises": self.task == "denoise"},
+            "restore": self._told(self.task, usual) | {"denoises": self.task == "denoise"},
             "inpaint": self._told("inpaint"),
             "sample": self._told("sample"),
             "score": {"why_not": _why_not(self.check_score)},
@@ -144,6 +146,8 @@ class Exhibit:
 
     def _fits(self, kind: type[Corruption]) -> bool:
         """Whether pictures with this damage, which is not the model's own, can be restored."""
+        if not _damages(kind):
+            return False
         return not _why_not(lambda: resolve("inpaint", self.dae)) if kind.extra else self.task == "denoise"
 
     def _told(self, task: str, level: float | None = None) -> dict[str, Any]:
@@ -163,6 +167,11 @@ class Exhibit:
             if not _why_not(lambda name=name: resolve(task, self.dae, name, level=level))
         ]
         return {"why_not": None, "by": str(usual), "steps": usual.steps, "samplers": fitting}
+
+
+def _damages(q: Corruption | type[Corruption]) -> bool:
+    """Whether it damages a picture by itself: not where the damage is in the data."""
+    return not (q.paired or q.self_supervised)
 
 
 def _foreign(name: str) -> Damage | None:

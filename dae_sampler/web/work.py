@@ -137,6 +137,8 @@ def _damaged(exhibit: Exhibit, ask: Ask, tell: Tell) -> tuple[Tensor, Corrupted]
 
 def _restoring(exhibit: Exhibit, ask: Ask, x: Tensor, tell: Tell) -> Plan:
     """The plan to denoise ``x``, from the level that is known, given or estimated."""
+    if not exhibit.dae.corruption.has_level:
+        return exhibit.plan("denoise", None, None)
     level = ask.assumed
     if level is None and ask.damage and (kind := exhibit.damage(ask.damage)).own:
         level = kind.usual if ask.level is None else ask.level
