@@ -328,7 +328,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(command, monkeypatch, mode
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_training_saves_and_says_how_to_resume(command, monkeypatch, tmp_path, own):
+def test_interrupted_training_saves_and_says_how_to_resume(command, monkeypatch, tmp_path, own, request):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.zeros((9, 8, 8), np.uint8))
     process = subprocess.Popen(
@@ -338,6 +338,7 @@ def test_interrupted_training_saves_and_says_how_to_resume(command, monkeypatch,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+    request.addfinalizer(process.kill)  # should the test fail, it would run for days
     for line in process.stdout:
         if line.startswith("about"):
             break

@@ -166,7 +166,7 @@ def test_a_home_written_as_a_tilde_is_the_home(command, model, folder, monkeypat
     assert "dense(4)" in command("info", "~/run")
 
 
-def test_a_closed_terminal_saves_as_a_request_to_end_does(folder):
+def test_a_closed_terminal_saves_as_a_request_to_end_does(folder, request):
     number = signal.SIGHUP
     process = subprocess.Popen(
         [*PROGRAM, "train", "f", "--net", "dense(4)", "--batch", "2", "--steps", "1000000", "--out", "run"],
@@ -174,6 +174,7 @@ def test_a_closed_terminal_saves_as_a_request_to_end_does(folder):
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+    request.addfinalizer(process.kill)  # should the test fail, it would run for days
     for line in process.stdout:
         if line.startswith("about"):
             break
@@ -184,7 +185,7 @@ def test_a_closed_terminal_saves_as_a_request_to_end_does(folder):
     assert Path("run/state.safetensors").is_file()
 
 
-def test_nohup_goes_on_after_the_terminal_is_closed(folder):
+def test_nohup_goes_on_after_the_terminal_is_closed(folder, request):
     process = subprocess.Popen(
         [*PROGRAM, "train", "f", "--net", "dense(4)", "--batch", "2", "--steps", "60", "--out", "run"],
         stdout=subprocess.PIPE,
@@ -192,6 +193,7 @@ def test_nohup_goes_on_after_the_terminal_is_closed(folder):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
+    request.addfinalizer(process.kill)  # should the test fail, it would run for days
     next(line for line in process.stdout if line.startswith("about"))
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=60)
