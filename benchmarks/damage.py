@@ -172,33 +172,40 @@ def stains(dirty: list[Tensor]) -> Tensor:
     return torch.stack(found)
 
 
-@app.command()
-def documents(data: Data, split: str = "by-text", steps: Steps = 6000, seed: Seed = 0) -> None:
-    """RMSE over all pixels of the test pages, beside the same network by other losses."""
-    began, folder = time.monotonic(), data / "documents"
-    names: dict[str, list[str]] = json.loads((folder / f"split-{split}.json").read_text())
-    training, testing = names["train"], names["test"]
-    dirty, clean = ([read(folder / kind / name) for name in testing] for kind in ("dirty", "clean"))
-    alike = stains(dirty) @ stains([read(folder / "dirty" / name) for name in training]).T / (64 * 32)
-    seen = (alike.amax(1) > 0.6).tolist()
-    made: dict[str, list[Tensor]] = {"dirty": dirty, "median background removed": list(map(without_background, dirty))}
-    crops = pages(data, training)
-    for loss in ("bce", "mse", "mae"):
-        dae = for_pictures(trained(crops, "given", steps, seed, loss))
-        made[f"pairs, by {loss}"] = [denoise(dae, page) for page in dirty]
+def tested(data: Path, names: dict[str, list[str]]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Stained test pages, clean ones, and how alike the stain of each is to the nearest one that training saw."""
+    folder = data / "documents"
+    dirty, clean = ([read(folder / kind / name) for name in names["test"]] for kind in ("dirty", "clean"))
+    seen = stains([read(folder / "dirty" / name) for name in names["train"]])
+    return dirty, clean, (stains(dirty) @ seen.T / (64 * 32)).amax(1)
+
+
+def errors_of(made: dict[str, list[Tensor]], clean: list[Tensor], alike: Tensor) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the error of each way to restore, over all pages and where the stain was seen or not."""
+    seen = (alike > 0.6).tolist()
     rows = []
     for name, results in made.items():
         errors = [rmse(x, truth) for x, truth in zip(results, clean, strict=True)]
         apart = [[e for e, known in zip(errors, seen, strict=True) if known is wanted] for wanted in (True, False)]
         rows.append([name, f"{mean(errors):.4f}", *(f"{mean(some):.4f}" if some else "–" for some in apart)])
-    chosen = sorted(range(len(dirty)), key=lambda i: alike[i].amax().item())[:3]  # the strangest stains
+    count = sum(seen)
+    return ["", f"all {len(seen)} pages", f"{count} with a stain seen", f"{len(seen) - count} with one unseen"], rows
+
+
+@app.command()
+def documents(data: Data, split: str = "by-text", steps: Steps = 6000, seed: Seed = 0) -> None:
+    """RMSE over all pixels of the test pages, beside the same network by other losses."""
+    began = time.monotonic()
+    names: dict[str, list[str]] = json.loads((data / "documents" / f"split-{split}.json").read_text())
+    dirty, clean, alike = tested(data, names)
+    made: dict[str, list[Tensor]] = {"dirty": dirty, "median background removed": list(map(without_background, dirty))}
+    crops = pages(data, names["train"])
+    for loss in ("bce", "mse", "mae"):
+        dae = for_pictures(trained(crops, "given", steps, seed, loss))
+        made[f"pairs, by {loss}"] = [denoise(dae, page) for page in dirty]
+    header, rows = errors_of(made, clean, alike)
+    chosen = sorted(range(len(dirty)), key=lambda i: alike[i].item())[:3]  # the strangest stains
     show(f"documents-{split}", [(dirty[i][0], made["pairs, by bce"][i][0], clean[i][0]) for i in chosen])
-    header = [
-        "",
-        f"all {len(dirty)} pages",
-        f"{sum(seen)} with a stain seen",
-        f"{len(seen) - sum(seen)} with one unseen",
-    ]
     fill(TABLES, f"documents-{split}", header, rows, time.monotonic() - began)
 
 
@@ -217,21 +224,13 @@ def ship(data: Data, out: Path, steps: Steps = 12_000, side: int = 96, batch: in
 @app.command()
 def shipped(data: Data) -> None:
     """RMSE over all pixels of the model that ships, on the 72 pages of the text that it never saw."""
-    folder, dae = data / "documents", for_pictures(dae_sampler.load("document"))
-    names: dict[str, list[str]] = json.loads((folder / "split-by-text.json").read_text())
-    dirty, clean = ([read(folder / kind / name) for name in names["test"]] for kind in ("dirty", "clean"))
-    alike = stains(dirty) @ stains([read(folder / "dirty" / name) for name in names["train"]]).T / (64 * 32)
-    seen = (alike.amax(1) > 0.6).tolist()
+    dae = for_pictures(dae_sampler.load("document"))
+    dirty, clean, alike = tested(data, json.loads((data / "documents" / "split-by-text.json").read_text()))
     made = {"dirty": dirty, "median background removed": list(map(without_background, dirty))}
     made["`document`"] = [denoise(dae, page) for page in dirty]
-    rows = []
-    for name, results in made.items():
-        errors = [rmse(x, truth) for x, truth in zip(results, clean, strict=True)]
-        apart = [[e for e, known in zip(errors, seen, strict=True) if known is wanted] for wanted in (True, False)]
-        rows.append([name, f"{mean(errors):.4f}", *(f"{mean(some):.4f}" if some else "–" for some in apart)])
-    strange = min(range(len(dirty)), key=lambda i: alike[i].amax().item())
+    header, rows = errors_of(made, clean, alike)
+    strange = int(alike.argmin())
     show("shipped", [(dirty[i][0], made["`document`"][i][0], clean[i][0]) for i in (0, strange)])
-    header = ["", f"all {len(seen)} pages", f"{sum(seen)} with a stain seen", f"{len(seen) - sum(seen)} unseen"]
     fill(TABLES, "shipped", header, rows)
 
 

@@ -11,7 +11,7 @@ from ..spec import parse_number
 from .flow import Now
 
 if TYPE_CHECKING:
-    from ..data.table import Table
+    from ..data.tables import Table
     from ..sampling.anscombe import PoissonGaussian
 
 
@@ -36,7 +36,7 @@ class Known:
     @classmethod
     def read(cls, level: str | None, noise: str | None, strength: float) -> Known:
         """What the options say."""
-        from ..data.table import Table
+        from ..data.tables import Table
         from ..sampling import anscombe
 
         if noise is not None and level is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .tables import read_column
 
 AUTO = "auto"
 """Labels from where they lie by themselves: subfolders, the array ``y``, or the named set."""
@@ -95,20 +95,9 @@ def _beside(path: Path) -> np.ndarray | None:
 def _looked_up(source: str, names: Sequence[str]) -> Labels:
     """The classes that a CSV with the header ``file,label`` gives to files of these names."""
     path = Path(source)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"file", "label"} <= set(reader.fieldnames or ()):
-                raise InputError(
-                    f"{path} has no columns file and label: give `labels` a CSV with the header file,label"
-                )
-            given = {Path(row["file"] or "").as_posix(): (row["label"] or "").strip() for row in reader}
-    except (OSError, ValueError, csv.Error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"cannot read {path} ({error}): `labels` are auto, or a CSV with the header file,label"
-        ) from None
+    if not path.is_file():
+        raise InputError(f"cannot read {path}: `labels` are auto, or a CSV with the header file,label")
+    given = {name: value.strip() for name, value in read_column(path, "label").items()}
     if not given.keys() & set(names):
         raise InputError(f"{path} names none of the images, of which the first is {names[0]}: write paths like that")
     return from_names([given.get(name, "") for name in names])

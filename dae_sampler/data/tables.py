@@ -1,9 +1,10 @@
-"""Tables that commands write: a row for each picture, first the column ``file``."""
+"""Tables that commands read and write: a row for each picture, first the column ``file``."""
 
 from __future__ import annotations
 
 import csv
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -65,3 +66,59 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([f"{v:.7g}" if isinstance(v, float) else v for v in row] for row in rows)
+
+
+def read_column(path: Path, column: str) -> dict[str, str]:
+    """The values of ``column`` in a CSV whose first column is ``file``, by file.
+
+    Raises:
+        InputError: it cannot be read, has other columns, or names a file twice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            names = rows.fieldnames or []
+            if names[:1] != ["file"] or column not in names:
+                raise InputError(f"{path} begins with {','.join(names)!r}: its first line has to be file,{column}")
+            found: dict[str, str] = {}
+            for row in rows:
+                name = Path(row["file"] or "").as_posix()
+                if name in found:
+                    raise InputError(f"{path} names {name} twice: leave one of them")
+                found[name] = row[column] or ""
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read {path} as a CSV file ({error}): give a text file file,{column}") from None
+    return found
+
+
+class Table:
+    """The values of a column by picture.
+
+    Args:
+        path: the CSV file; ``file`` is a path relative to the folder of pictures, or the index in an array.
+        column: its name.
+
+    Raises:
+        InputError: the file cannot be read, has other columns, or names a file twice.
+    """
+
+    def __init__(self, path: Path, column: str) -> None:
+        self.path, self.values = path, read_column(path, column)
+        seen = Counter(_bare(name) for name in self.values)
+        self.bare = {_bare(name): value for name, value in self.values.items() if seen[_bare(name)] == 1}
+
+    def __getitem__(self, name: str) -> str:
+        """The value of a picture, whose ``name`` may be with or without its extension.
+
+        Raises:
+            InputError: the file does not name it.
+        """
+        index = str(int(name)) if name.isdecimal() else name
+        for values, key in ((self.values, name), (self.values, index), (self.bare, name), (self.bare, _bare(name))):
+            if key in values:
+                return values[key]
+        raise InputError(f"{self.path} has no line for {name}: add one")
+
+
+def _bare(name: str) -> str:
+    return Path(name).with_suffix("").as_posix()

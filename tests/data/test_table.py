@@ -3,7 +3,7 @@
 import pytest
 
 from dae_sampler import InputError
-from dae_sampler.data.table import Table
+from dae_sampler.data.tables import Table
 
 
 def test_values_are_found_by_path_with_or_without_extension_and_by_index(tmp_path):
