@@ -48,6 +48,8 @@ PICTURES = DOCS / "results" / "damage"
 NAMES = ("shipped", "documents-by-text", "documents-published", "photos", "astronomy", "camera")
 TABLES = dict.fromkeys(NAMES, DOCS / "results" / "damage.md")
 NET = "unet(32, 64, 128, blocks=2)"
+MODELS = Path("runs/damage")
+BATCH = 128
 SIGMA = 25 / 255
 TERMS = (
     "pages of NoisyOffice (Castro-Bleda, España-Boquera, Pastor-Pellicer, Zamora-Martínez, UCI), as in Denoising Dirty "
@@ -61,15 +63,20 @@ Seed = Annotated[int, typer.Option(min=0)]
 
 
 def trained(
-    data: Crops, corruption: str | Corruption, steps: int, seed: int, loss: str = "bce", batch: int = 48
+    name: str, data: Crops, corruption: str | Corruption, steps: int, seed: int, loss: str = "bce", batch: int = BATCH
 ) -> DenoisingAutoencoder:
-    """A model of any size, trained on crops."""
+    """A model of any size, trained on crops; on the CPU. It is kept in ``MODELS``, and taken from there if it is."""
+    path = MODELS / f"{name}-{steps}-{batch}-{seed}.safetensors"
+    if path.is_file():
+        return dae_sampler.load(path)
     device = pick_device("auto")
     dae = DenoisingAutoencoder(NET, corruption, (data.channels, None, None), loss, seed).to(device)
     dae.precision = pick_precision("auto", device)
     began = time.monotonic()
-    fit(dae, data, Recipe(steps=steps, batch=batch, lr=2e-3, every=max(1, steps // 10), augment="turn", seed=seed))
-    print(f"{dae.corruption} by {loss}: {steps} steps in {time.monotonic() - began:.0f} s", flush=True)
+    fit(dae, data, Recipe(steps=steps, batch=batch, lr=3e-3, every=max(1, steps // 10), augment="turn", seed=seed))
+    print(f"{name}: {steps} steps in {time.monotonic() - began:.0f} s", flush=True)
+    MODELS.mkdir(parents=True, exist_ok=True)
+    dae_sampler.save(dae.cpu(), path)
     return dae
 
 
@@ -201,7 +208,7 @@ def documents(data: Data, split: str = "by-text", steps: Steps = 6000, seed: See
     made: dict[str, list[Tensor]] = {"dirty": dirty, "median background removed": list(map(without_background, dirty))}
     crops = pages(data, names["train"])
     for loss in ("bce", "mse", "mae"):
-        dae = for_pictures(trained(crops, "given", steps, seed, loss))
+        dae = for_pictures(trained(f"documents-{split}-{loss}", crops, "given", steps, seed, loss))
         made[f"pairs, by {loss}"] = [denoise(dae, page) for page in dirty]
     header, rows = errors_of(made, clean, alike)
     chosen = sorted(range(len(dirty)), key=lambda i: alike[i].item())[:3]  # the strangest stains
@@ -213,7 +220,7 @@ def documents(data: Data, split: str = "by-text", steps: Steps = 6000, seed: See
 def ship(data: Data, out: Path, steps: Steps = 12_000, side: int = 96, batch: int = 48, seed: Seed = 0) -> None:
     """Train the model of documents on the 72 pages of one text, and write it to OUT, in half precision."""
     names = json.loads((data / "documents" / "split-by-text.json").read_text())["train"]
-    dae = trained(pages(data, names, side), "given", steps, seed, batch=batch)
+    dae = trained("document", pages(data, names, side), "given", steps, seed, batch=batch)
     plans = {"denoise": {"sampler": "reconstruct", "steps": 1}}
     facts = {"data": "NoisyOffice, 72 pages of one text", "version": dae_sampler.__version__, "images": len(names)}
     dae.card = replace(dae.card, plans=plans, licence="MIT", terms=TERMS, **facts)
@@ -275,7 +282,7 @@ def photos(data: Data, steps: Steps = 7000, seed: Seed = 0, test: str = "bsd68")
     }
     rows, shown = [["noisy", f"{mean(map(psnr, noisy, truth)):.2f}"]], []
     for name, (crops, corruption, ways) in cases.items():
-        dae = for_pictures(trained(crops, corruption, steps, seed))
+        dae = for_pictures(trained(name.replace(", ", "-").replace(" ", "-"), crops, corruption, steps, seed))
         for way, options in ways:
             made = [denoise(dae, x, **options) for x in noisy]
             rows.append([name + way, f"{mean(map(psnr, made, truth)):.2f}"])
@@ -335,7 +342,7 @@ def astronomy(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 96) -
         ("blind spots on one frame", alone, "blindspot(0.02)", {}),
         ("blind spots on one frame, known noise", alone, "blindspot(0.02)", {"noise": sigma}),
     ):
-        dae = for_pictures(trained(crops, corruption, steps, seed))
+        dae = for_pictures(trained(corruption.partition("(")[0] + "-stars", crops, corruption, steps, seed))
         made = denoise(dae, scaled, **options) * (span[1] - span[0])
         rows.append([name, f"{error(i, made):.2f}"])
         truth = torch.cat([frames[:i], frames[i + 1 :]]).mean(0)
@@ -375,7 +382,7 @@ def camera(data: Data, steps: Steps = 3000, seed: Seed = 0, photo: str = "") -> 
         clean, noisy = (
             {f"{name}.jpg": folder / f"{name}_{kind}.JPG" for name in training} for kind in ("mean", "real")
         )
-        models = {"pairs": trained(some_pairs(clean, noisy, 96), "given", steps, seed)}
+        models = {"pairs": trained(f"camera-{fold}", some_pairs(clean, noisy, 96), "given", steps, seed)}
         models |= {f"`{photo}`": dae_sampler.load(photo)} if photo else {}
         for name in held_out:
             noisy, truth = (read(folder / f"{name}_{kind}.JPG") for kind in ("real", "mean"))

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +33,7 @@ from dae_sampler.corruption import DEFAULT_OF_CROPS
 from dae_sampler.data import named
 from dae_sampler.data.dataset import every_kth
 from dae_sampler.data.whole import open_files
+from dae_sampler.device import pick_device, pick_precision
 from dae_sampler.evaluation.fidelity import psnr, ssim
 from dae_sampler.gallery import grid, save_picture
 from dae_sampler.noise import ImageNoise
@@ -326,17 +326,13 @@ def shown() -> None:
 @app.command()
 def losses(photos: Photos, steps: int = 2000, seeds: int = 2) -> None:
     """Equal steps by BCE, MSE of the noise, L1, and weights by level: PSNR on whole pictures held out of training."""
-    data = named.load(str(photos / "train400"), crop=64)
-    recipe = replace(Recipe(), steps=steps, batch=48, lr=0.0025, augment="turn")
-    names = {"bce": ("bce", 0), "bce, weight σ^-0.7": ("bce", 0.7), "mse of the noise": ("mse", 2), "mae": ("mae", 0)}
-    chosen = every_kth(len(data), recipe.validation_size(len(data))).tolist()
+    data = named.load_crops(str(photos / "train400"), 64)
+    chosen = every_kth(len(data), Recipe().validation_size(len(data))).tolist()
     held_out = [x for (_, _, x), out in zip(pictures(photos / "train400"), chosen, strict=True) if out]
     rows, began = [], time.monotonic()
-    for name, (loss, power) in names.items():
+    for name in WEIGHED:
         for seed in range(seeds):
-            dae = Weighted(power, "unet(32, 64, 128, blocks=2)", DEFAULT_OF_CROPS, (1, None, None), loss, seed)
-            fit(dae, data, replace(recipe, seed=seed))
-            found = []
+            dae, found = weighed(name, data, steps, seed), []
             for level in (15, 25, 50):
                 with torch.no_grad():
                     values = [psnr(dae(noisy(x, i, level / 255), level / 255), x) for i, x in enumerate(held_out)]
@@ -344,6 +340,24 @@ def losses(photos: Photos, steps: int = 2000, seeds: int = 2) -> None:
             rows.append([name, seed, *found])
             print(rows[-1], flush=True)
     fill(TABLES, "losses", ["loss", "seed", "σ = 15", "25", "50"], rows, time.monotonic() - began)
+
+
+WEIGHED = {"bce": ("bce", 0), "bce, weight σ^-0.7": ("bce", 0.7), "mse of the noise": ("mse", 2), "mae": ("mae", 0)}
+"""Losses, and the power of 1/sigma that they are weighed by."""
+
+
+def weighed(name: str, data: Any, steps: int, seed: int) -> DenoisingAutoencoder:
+    """A model trained by one of ``WEIGHED``, on the CPU; kept in runs/losses, and taken from there if it is there."""
+    path = KEPT.parent / "losses" / f"{list(WEIGHED).index(name)}-{steps}-{seed}.safetensors"
+    if not path.is_file():
+        loss, power = WEIGHED[name]
+        device = pick_device("auto")
+        dae = Weighted(power, "unet(32, 64, 128, blocks=2)", DEFAULT_OF_CROPS, (1, None, None), loss, seed).to(device)
+        dae.precision = pick_precision("auto", device)
+        fit(dae, data, Recipe(steps=steps, batch=128, lr=0.003, augment="turn", seed=seed))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dae_sampler.save(dae.cpu(), path)
+    return dae_sampler.load(path)
 
 
 class Weighted(DenoisingAutoencoder):

@@ -7,6 +7,7 @@ import functools
 import sys
 
 import torch
+from torch import Tensor
 
 from .errors import InputError, unknown
 
@@ -63,6 +64,11 @@ def multiplies_tiles(device: torch.device) -> bool:
 @functools.cache
 def _cpu_has(unit: str) -> bool:
     return getattr(torch.cpu, f"_is_{unit}_supported", bool)()  # torch has no public test for it
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """``x`` on the device; to a GPU it goes while the computer does something else."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def keep_freed_memory() -> None:

@@ -7,6 +7,7 @@ function of (seed, index of the image): image i gets the same noise whatever the
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -38,9 +39,17 @@ class StepNoise:
     """
 
     def __init__(self, seed: int, step: int, device: torch.device | str = "cpu", rank: int = 0, world: int = 1) -> None:
-        key = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0])
-        self.generator = torch.Generator(device).manual_seed(key)
+        self.key = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0])
+        self.generator = torch.Generator(device).manual_seed(self.key)
         self.rank, self.world = rank, world
+
+    def on_cpu(self) -> StepNoise:
+        """A source on the CPU, where data are taken: they need not wait for a GPU then. There, it is this one."""
+        if self.generator.device.type == "cpu":
+            return self
+        there = copy.copy(self)
+        there.generator = torch.Generator().manual_seed(self.key)
+        return there
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         return self._slice(torch.randn, shape)

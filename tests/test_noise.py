@@ -44,3 +44,8 @@ def test_moments():
     assert abs(normal.mean()) < 0.02
     assert abs(normal.std() - 1) < 0.02
     assert abs(uniform.mean() - 0.5) < 0.01
+
+
+def test_data_on_the_cpu_are_drawn_from_the_same_source():
+    noise = StepNoise(0, 5)
+    assert noise.on_cpu() is noise

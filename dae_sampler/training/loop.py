@@ -28,7 +28,7 @@ from ..dae import DenoisingAutoencoder
 from ..data.crops import Crops
 from ..data.dataset import Dataset
 from ..data.items import Items
-from ..device import keep_freed_memory
+from ..device import keep_freed_memory, sent
 from ..errors import InputError
 from ..noise import StepNoise, batch_indices
 from ..pixels import augment, to_float
@@ -173,13 +173,13 @@ class TrainingState:
         noise = StepNoise(recipe.seed, self.step, dae.device, distributed.get_rank(), distributed.get_world_size())
         strata = torch.arange(mine.start, mine.stop, device=dae.device)
         level = dae.corruption.level((strata + noise.uniform((len(mine),))) / recipe.batch)
-        batch = self.dataset.take(chosen, noise)
+        batch = self.dataset.take(chosen, noise.on_cpu())
         pair = batch.pair
-        x = to_float((pair[0] if len(pair) == 1 else torch.cat(pair, 1)).to(dae.device), self.dataset.span)
+        x = to_float(sent(pair[0] if len(pair) == 1 else torch.cat(pair, 1), dae.device), self.dataset.span)
         if recipe.augment:
             x = augment(x, recipe.augment, noise)  # both of a pair alike
         if (label := batch.label) is not None:
-            label = label.to(dae.device).masked_fill(noise.uniform(label.shape) < recipe.label_dropout, -1)
+            label = sent(label, dae.device).masked_fill(noise.uniform(label.shape) < recipe.label_dropout, -1)
         seen, *target = x.chunk(len(pair), 1)
         loss = self.loss(seen, level, noise, target[0] if target else None, label, self.step / recipe.steps)
         loss.backward()
