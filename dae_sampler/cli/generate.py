@@ -82,8 +82,11 @@ def classes_of(dae: DenoisingAutoencoder, label: list[str] | None, guidance: flo
 
     from ..sampling.guidance import label_number, told
 
+    if not label and dae.card.labels:
+        say("a class is drawn for each image: choose by --label")
+        return {"guidance": guidance}
     if not label:
-        told(dae, None, guidance)  # no guidance without a label
+        told(dae, None, guidance)  # no guidance without labels
         return {}
     numbers = torch.tensor([label_number(dae, name) for name in label])
     return {"label": numbers.repeat_interleave(each), "guidance": guidance}

@@ -16,7 +16,7 @@ from . import operators, tasks
 from .estimate import estimate_level
 from .guidance import label_number, told
 from .linear import Operator
-from .plan import Plan, resolve, start_level
+from .plan import Plan, card_of, resolve, start_level
 from .samplers import Denoiser
 from .tasks import NOISE, OnStep, batch_size
 
@@ -45,7 +45,8 @@ def sample(
     Args:
         dae: the model.
         size: (width, height) in pixels, for a model of any size.
-        label: for a model that knows labels, the name or number of a class, or one for each image; by default any.
+        label: for a model that knows labels, the name or number of a class, or one for each image, -1 for any; by
+            default one is drawn for each (:func:`.drawn_classes`).
         guidance: how far to follow the label: 1 is the model that is told it, more exaggerates it (:class:`.Guided`).
         n: how many images; under torchrun the processes share the work, and all get all images.
         sampler: a name of ``SAMPLERS``, with the sampler's own options if wanted: ``"heun(churn=0.2)"``; by default the
@@ -67,16 +68,20 @@ def sample(
         raise InputError(f"`n` must be 1 or more, got {n}")
     plan = resolve("sample", dae, sampler, steps)
     options: dict[str, Any] = {"seed": seed, "first": first, "batch": batch, "on_step": on_step, "grad": grad}
-    if label is not None and not isinstance(label, str | int):
-        numbers = torch.tensor(
-            [label_number(dae, one) for one in (label.tolist() if isinstance(label, Tensor) else label)]
-        )
-        if len(numbers) != n:
-            raise InputError(f"there are {len(numbers)} labels for {n} images: give one, or one for each")
-        options |= {"label": numbers, "guidance": guidance}
-    else:
+    if label is None and card_of(dae).labels:
+        options |= {"guidance": guidance}
+    elif label is None or isinstance(label, str | int):
         dae = told(dae, label, guidance)
+    else:
+        options |= {"label": _numbers(dae, label, n), "guidance": guidance}
     return torch.cat(list(tasks.sample(dae, n, plan, size=size, **options)))
+
+
+def _numbers(dae: Denoiser, label: Sequence[str | int] | Tensor, n: int) -> Tensor:
+    known = label.tolist() if isinstance(label, Tensor) else label
+    if len(known) != n:
+        raise InputError(f"there are {len(known)} labels for {n} images: give one, or one for each")
+    return torch.tensor([-1 if one == -1 else label_number(dae, one) for one in known])
 
 
 def refine(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -138,7 +140,8 @@ class Guided:
             raise InputError(f"`guidance` must be 0 or more, got {weight:g}: 1 is the model told the class")
         self.dae: Any = dae
         self.label, self.weight, self.space = label, weight, space
-        self.card, self.corruption, self.shape, self.device = card_of(dae), dae.corruption, dae.shape, dae.device
+        self.card = replace(card_of(dae), labels=())  # for it has been told
+        self.corruption, self.shape, self.device = dae.corruption, dae.shape, dae.device
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         if self.weight in (0, 1):
@@ -178,3 +181,15 @@ def told(dae: Denoiser, label: str | int | None, weight: float = 1.0) -> Denoise
     if weight != 1:
         raise InputError("`guidance` needs a `label` to guide towards: give one")
     return dae
+
+
+def drawn_classes(dae: Denoiser, n: int, seed: int, first: int) -> Tensor | None:
+    """A class for each image to generate, int64 (n,), or None for a model without labels.
+
+    p(x) is the mean of p(x | c) over the classes c, so an image may be drawn as its class is first, each as likely as
+    the others; a network does that better than without a class. That of image i is a function of (seed, first + i).
+    """
+    known = len(card_of(dae).labels)
+    if not known:
+        return None
+    return torch.tensor([int(np.random.default_rng((seed, first + i, known)).integers(known)) for i in range(n)])

@@ -19,13 +19,12 @@ from ..errors import InputError
 from ..noise import ImageNoise
 from ..pixels import as_images, binarise, fits, to_float
 from ..tiles import ByChannel
-from .guidance import Guided, KnownPixels, Measured, agree
+from .guidance import Guided, KnownPixels, Measured, agree, drawn_classes
 from .linear import Operator, smoothest
 from .plan import LEAST_PRIOR, Plan, card_of
 from .samplers import Denoiser, State
 
 OnStep = Callable[[State], None]
-
 
 NOISE = 1 / 255
 """Standard deviation of the noise in a measurement if nothing is said: a step of 8 bits."""
@@ -53,7 +52,7 @@ def sample(
     """Images from noise, in batches of ``batch`` on each process; every process gets all of them.
 
     Image i is a function of (seed, first + i), whatever the batch and the number of processes. ``size`` is (width,
-    height), for a model of any size. ``label`` (n,) int64 has the class of each image, which ``guidance`` follows.
+    height), for a model of any size. ``label`` (n,) int64 has classes, -1 is any; None draws them, if there are any.
     """
     shape = shape_of_samples(dae, size)
     together = (batch or batch_size(shape)) * distributed.get_world_size()
@@ -62,8 +61,10 @@ def sample(
         mine = distributed.share(count)
         made = torch.empty(0, *shape)
         if mine:
-            noise = ImageNoise(seed, first + start + mine.start, len(mine), dae.device)
-            told = dae if label is None else Guided(dae, label[start + mine.start : start + mine.stop], guidance)
+            at = start + mine.start
+            noise = ImageNoise(seed, first + at, len(mine), dae.device)
+            chosen = drawn_classes(dae, len(mine), seed, first + at) if label is None else label[at : at + len(mine)]
+            told = dae if chosen is None else Guided(dae, chosen, guidance)
             with torch.set_grad_enabled(grad):
                 made = _run(plan, told, dae.corruption.prior(len(mine), shape, noise), noise, on_step)
         yield distributed.all_gather(made, count)

@@ -25,6 +25,7 @@ def test_a_grid_with_a_row_for_each_class(trained, command, tmp_path):
     assert Image.open("samples.png").size == (five, two)
     command("sample", trained, "--label", "dog", "--steps", 2, "--out", "dogs.npy")
     assert np.load("dogs.npy").shape == (64, 1, 8, 8)
+    assert "a class is drawn for each" in command("sample", trained, "--steps", 2, "--guidance", 2)
 
 
 def test_the_other_tasks_take_a_label_and_info_lists_them(trained, command):
@@ -38,5 +39,5 @@ def test_the_other_tasks_take_a_label_and_info_lists_them(trained, command):
 
 def test_errors_say_what_to_do(trained, command):
     assert "it knows cat, dog" in command("sample", trained, "--label", "bird", code=2)
-    assert "--guidance needs a --label" in command("sample", trained, "--guidance", 2, code=2)
+    assert "--guidance needs a --label" in command("refine", trained, "animals/cat", "--guidance", 2, code=2)
     assert "train one with --labels auto" in command("sample", "mnist-paper", "--label", 7, code=2)

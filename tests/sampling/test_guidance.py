@@ -8,7 +8,7 @@ from dae_sampler import DenoisingAutoencoder, InputError, Recipe
 from dae_sampler.data.dataset import Dataset
 from dae_sampler.data.labels import Labels
 from dae_sampler.noise import ImageNoise
-from dae_sampler.sampling.guidance import Guided
+from dae_sampler.sampling.guidance import Guided, drawn_classes
 
 NAMES = ("dark", "bright")
 
@@ -95,17 +95,29 @@ def test_a_sample_depends_on_its_own_label_alone():
         torch.testing.assert_close(mixed[rows], same[rows])
 
 
+def test_without_a_label_each_image_is_drawn_as_its_class_is_and_minus_one_is_told_none():
+    dae = model()
+    drawn = drawn_classes(dae, 400, 0, 0)
+    assert drawn.double().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert torch.equal(drawn_classes(dae, 100, 0, 300), drawn[300:])
+    samples = dae_sampler.sample(dae, 6, steps=2, batch=4, guidance=2)
+    torch.testing.assert_close(samples, dae_sampler.sample(dae, 6, label=drawn[:6], steps=2, guidance=2))
+    none = dae_sampler.sample(dae, 6, label=[-1] * 6, steps=2)
+    torch.testing.assert_close(none, dae_sampler.sample(Guided(dae, 0, 0.0), 6, steps=2))
+
+
 def test_what_has_no_meaning_is_refused_in_a_sentence():
     dae, plain = model(), model(labels=())
     for arguments, words in (
         ({"label": "green"}, "knows no `label` green: it knows dark, bright"),
         ({"label": 2}, "knows no `label` 2"),
         ({"label": [0, 1]}, "2 labels for 3 images"),
-        ({"guidance": 2}, "needs a `label`"),
         ({"label": 0, "guidance": -1}, "0 or more"),
     ):
         with pytest.raises(InputError, match=words):
             dae_sampler.sample(dae, 3, steps=1, **arguments)
+    with pytest.raises(InputError, match="needs a `label`"):
+        dae_sampler.sample(plain, 3, guidance=2)
     for ask in (lambda: dae_sampler.sample(plain, 3, label="dark"), lambda: plain(torch.rand(1, 1, 4, 4), 1, 0)):
         with pytest.raises(InputError, match="train one with `labels`"):
             ask()
