@@ -15,10 +15,11 @@ units of its standard deviation, is compared with those of good pictures, wherev
 distance of f to the K nearest among at most ``MEMORY`` of theirs, drawn at random (after PatchCore, Roth et al. 2022,
 there with the features of a classifier and a greedy choice). It needs good pictures at hand.
 
-The score of a picture is the mean of the ``WORST`` share of its map. Its threshold at a false-alarm rate a is the score
-with rank ceil((n + 1)(1 - a)) among n good pictures that the model was not trained on: a new good picture exceeds it
-with a probability of at most a (split conformal prediction, Vovk et al. 2005). With neighbours each of the n is scored
-without what the memory has of itself, where this holds nearly.
+The score of a picture is the mean of the ``WORST`` share of its map, though of no fewer pixels than a window has; the
+border does not count. Its threshold at a false-alarm rate a is the score with rank ceil((n + 1)(1 - a)) among n good
+pictures that the model was not trained on: a new good picture exceeds it with a probability of at most a (split
+conformal prediction, Vovk et al. 2005). With neighbours each of the n is scored without what the memory has of itself,
+where this holds nearly.
 """
 
 from __future__ import annotations
@@ -41,10 +42,13 @@ from .noise import ImageNoise
 from .pixels import to_float
 from .tiles import Tiled
 
-LEVELS = (0.25, 0.5, 1.0)
+LEVELS = (0.5, 1.0)
 """Of the corruption's usual level."""
-WINDOW = 9
-WORST = 0.01
+WINDOW = 5
+WORST = 0.003
+MARGIN, WIDEST = 8, 16
+"""At the border of a picture, an eighth of its shorter side but at most ``WIDEST`` pixels, does not count: there the
+network sees one side only, and pictures of things end."""
 MEMORY, K = 10_000, 3
 QUANTILES = 100
 """Most scores of good pictures that a card keeps."""
@@ -200,8 +204,11 @@ def relative(maps: Tensor, expected: float = 0.0) -> Tensor:
 
 def score(maps: Tensor) -> Tensor:
     """One number a map, (B,H,W) -> (B,)."""
-    flat = maps.flatten(1)
-    return flat.topk(max(1, math.ceil(WORST * flat.shape[1]))).values.mean(1)
+    height, width = maps.shape[1:]
+    margin = min(WIDEST, min(height, width) // MARGIN)
+    flat = maps[:, margin : height - margin, margin : width - margin].flatten(1)
+    worst = max(WINDOW**2, math.ceil(WORST * flat.shape[1]))
+    return flat.topk(min(worst, flat.shape[1])).values.mean(1)
 
 
 def quantiles(scores: Sequence[float]) -> Pairs:
