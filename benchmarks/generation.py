@@ -3,6 +3,7 @@
     dae-sampler train mnist --labels auto --out runs/labels
     python benchmarks/generation.py guidance runs/labels --data-root DATA    # 12 rows of 10,000 samples, 20 steps
     python benchmarks/generation.py steps --data-root DATA                   # the shipped model in 5 to 20 calls
+    python benchmarks/generation.py judges --data-root DATA                  # by three classifiers, see classifier.py
     dae-sampler distil mnist --out runs/fast
     python benchmarks/generation.py distil runs/fast --data-root DATA        # in 1, 2 and 4 calls
 
@@ -18,6 +19,7 @@ from typing import Annotated
 
 import torch
 import typer
+from classifier import KINDS
 from judge import Judge
 from page import DOCS, fill
 from torch import Tensor
@@ -27,7 +29,7 @@ from dae_sampler.evaluation import metrics
 from dae_sampler.evaluation.features import embed
 from dae_sampler.sampling.guidance import SPACES, Guided
 
-TABLES = dict.fromkeys(("guidance", "steps", "distil"), DOCS / "results" / "generation.md")
+TABLES = dict.fromkeys(("guidance", "steps", "judges", "distil"), DOCS / "results" / "generation.md")
 WEIGHTS = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 FEW = (5, 8, 10, 20)
 SAMPLERS = ("unipc", "unipc(order=3)", "dpm", "dpm(eta=0.6)", "dpm(eta=1)", "heun")
@@ -35,6 +37,7 @@ CALLS = (1, 2, 4)
 SCORES = ["Fréchet", "ratio", "precision", "recall"]
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
 Model = Annotated[str, typer.Argument(help="A model, as dae-sampler takes it.")]
+Plans = Annotated[list[str] | None, typer.Option("--plan", help="SAMPLER:STEPS; give it again for a row each.")]
 N = Annotated[int, typer.Option("-n", help="Samples for each row.")]
 app = typer.Typer(add_completion=False)
 
@@ -105,6 +108,30 @@ def steps(data_root: DataRoot, model: Model = "mnist", n: N = 10_000) -> None:
                 yield [f"`{sampler}`", spent, *bench.cells(sample(dae, n, sampler=sampler, steps=taken))]
 
     bench.write("steps", ["sampler", "calls"], rows())
+
+
+@app.command()
+def judges(data_root: DataRoot, model: Model = "mnist", n: N = 10_000, half: str = "test", plans: Plans = None) -> None:
+    """Distances by three classifiers, and how sure the one that ships is; --half train is what to choose by."""
+    began, dae = time.monotonic(), load(model)
+    spaces = {kind: Judge(data_root, kind=kind, half=half) for kind in KINDS}
+    real = {kind: judge.baseline(n) for kind, judge in spaces.items()}
+    held = spaces["mnist"].test
+    rows = [["real images", "", *["1.00"] * len(KINDS), f"{spaces['mnist'].sure(held):.3f}", *_rest(real["mnist"])]]
+    for plan in plans or ["dpm(eta=1):20"]:
+        sampler, _, steps = plan.rpartition(":")
+        made = sample(dae, n, sampler=sampler, steps=int(steps))
+        found = {kind: judge.scores(made) for kind, judge in spaces.items()}
+        ratios = [f"{found[kind].frechet / real[kind].frechet:.2f}" for kind in KINDS]
+        rows.append([f"`{sampler}`", steps, *ratios, f"{spaces['mnist'].sure(made):.3f}", *_rest(found["mnist"])])
+        print(rows[-1], flush=True)
+    header = ["sampler", "steps", *(f"ratio, {kind}" for kind in KINDS), "sure", "precision", "recall"]
+    if half == "test":
+        fill(TABLES, "judges", header, rows, time.monotonic() - began)
+
+
+def _rest(found: metrics.Scores) -> list[str]:
+    return [f"{found.precision:.3f}", f"{found.recall:.3f}"]
 
 
 @app.command()
