@@ -1,5 +1,7 @@
 """The level of noise in an image, against data of which the likelihood is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,12 @@ from conftest import GaussianData
 from PIL import Image
 
 import dae_sampler
-from dae_sampler import DenoisingAutoencoder, InputError, save
+from dae_sampler import DenoisingAutoencoder, InputError, load, save
 from dae_sampler.corruption import parse
+from dae_sampler.noise import ImageNoise
 from dae_sampler.sampling.estimate import estimate_level, expected_error
+
+CHELSEA = Path(__file__).parents[2] / "docs" / "images" / "chelsea.png"
 
 
 def noisy(dae, sigma, seed):
@@ -60,6 +65,18 @@ def test_denoising_estimates_the_level_of_each_image():
         expected = dae_sampler.denoise(dae, x, level=torch.tensor(levels), steps=1, sampler="euler")
         torch.testing.assert_close(made, expected)
         torch.testing.assert_close(dae_sampler.denoise(dae, x[:1], level=level, steps=1, sampler="euler"), expected[:1])
+
+
+def test_noise_that_a_jpeg_file_blurred_is_found(tmp_path):
+    with Image.open(CHELSEA) as picture:
+        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[:, 60:156, 100:196].float() / 255
+    photo = load("photo-colour")
+    assert estimate_level(photo, x) < 5 / 255  # what fur looks like is no noise
+    noisy = (x + 25 / 255 * ImageNoise(0, 0, 1).normal((1, *x.shape))[0]).clamp(0, 1)
+    Image.fromarray((noisy * 255).round().byte().permute(1, 2, 0).numpy()).save(tmp_path / "noisy.jpg", quality=90)
+    with Image.open(tmp_path / "noisy.jpg") as picture:
+        saved = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+    assert estimate_level(photo, saved) == pytest.approx(25 / 255, rel=0.3)
 
 
 @pytest.mark.parametrize("text", ["gaussian(0.5)", "masking(0.1..0.9)", "masking(0.2)+gaussian(0.1..1)"])
