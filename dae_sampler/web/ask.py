@@ -10,11 +10,13 @@ from ..errors import InputError
 MOST_STEPS, MOST_IMAGES = 1000, 64
 MOST_SEED = 2**53 - 1
 """The largest whole number that every browser keeps exactly."""
+MOST_GUIDANCE = 1000
 
-_TEXTS = ("task", "model", "picture", "mask", "damage", "sampler")
+_TEXTS = ("task", "model", "picture", "mask", "damage", "sampler", "label")
 _NUMBERS: dict[str, tuple[type, float, float]] = {
     "level": (float, 0, 1e4),
     "assumed": (float, 0, 1e4),
+    "guidance": (float, 0, MOST_GUIDANCE),
     "steps": (int, 1, MOST_STEPS),
     "seed": (int, 0, MOST_SEED),
     "n": (int, 1, MOST_IMAGES),
@@ -25,7 +27,7 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
 
 @dataclass(frozen=True)
 class Ask:
-    """A visitor's wish. What is None is left to the model's plan; a label and a weight of guidance would join here.
+    """A visitor's wish. What is None is left to the model's plan.
 
     Attributes:
         task, model: their names.
@@ -33,6 +35,7 @@ class Ask:
         damage, level: what is done to the picture first, and how strongly.
         assumed: the level of damage that the model is to assume; None is the known one, or an estimate.
         sampler, steps, seed, n: how, and how many images.
+        label, guidance: the class of the images, for a model that knows labels, and how far to follow it.
         width, height: of images that are generated, for a model of any size.
     """
 
@@ -44,6 +47,8 @@ class Ask:
     level: float | None = None
     assumed: float | None = None
     sampler: str | None = None
+    label: str | None = None
+    guidance: float = 1.0
     steps: int | None = None
     seed: int = 0
     n: int = 1

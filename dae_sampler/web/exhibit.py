@@ -133,6 +133,7 @@ class Exhibit:
         return {
             "name": self.name,
             "about": f"{self.dae.card.net}, trained under {q} on {self.dae.card.data or 'unknown data'}",
+            "labels": self.dae.card.labels,
             "channels": channels,
             "width": width,
             "height": height,

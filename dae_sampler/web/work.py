@@ -11,8 +11,10 @@ from ..corruption.base import Corrupted
 from ..errors import InputError, unknown
 from ..sampling import tasks
 from ..sampling.estimate import estimate_level
+from ..sampling.guidance import told
 from ..sampling.plan import Plan, can_estimate, start_level
-from ..tiles import Tiled
+from ..sampling.samplers import Denoiser
+from ..tiles import Tiled, for_pictures
 from .ask import Ask
 from .desk import Tell
 from .exhibit import Exhibit
@@ -42,11 +44,11 @@ def restore(exhibit: Exhibit, ask: Ask, tell: Tell) -> None:
         plan = exhibit.plan("inpaint", ask.sampler, ask.steps)
         batches = [(x[:, :-1], x[:, -1:] > 0)]
         watch = Watch(exhibit.dae.corruption, plan, tell)
-        watch.finish(next(tasks.inpaint(exhibit.denoiser, batches, plan, seed=ask.seed, on_step=watch)))
+        watch.finish(next(tasks.inpaint(_told(exhibit, ask), batches, plan, seed=ask.seed, on_step=watch)))
         return
     plan = _restoring(exhibit, ask, x, tell)
     watch = Watch(exhibit.dae.corruption, plan, tell)
-    restored = next(tasks.denoise(exhibit.denoiser, [x], plan, seed=ask.seed, on_step=watch))
+    restored = next(tasks.denoise(_told(exhibit, ask), [x], plan, seed=ask.seed, on_step=watch))
     watch.finish(restored, **({"psnr": [_psnr(x, clean), _psnr(restored, clean)]} if ask.damage else {}))
 
 
@@ -60,17 +62,18 @@ def inpaint(exhibit: Exhibit, ask: Ask, tell: Tell) -> None:
     tell({"notes": notes, "damaged": to_url(shown)})
     batches = [(image.expand(ask.n, *image.shape), keep)]
     watch = Watch(exhibit.dae.corruption, plan, tell)
-    watch.finish(next(tasks.inpaint(exhibit.denoiser, batches, plan, seed=ask.seed, on_step=watch)))
+    watch.finish(next(tasks.inpaint(_told(exhibit, ask), batches, plan, seed=ask.seed, on_step=watch)))
 
 
 def sample(exhibit: Exhibit, ask: Ask, tell: Tell) -> None:
-    """Images from noise. A model with labels would take one here."""
+    """Images from noise, of a class where one is asked for."""
     size = (ask.width, ask.height) if ask.width and ask.height and not exhibit.dae.shape[1] else None
     shape = tasks.shape_of_samples(exhibit.dae, size)
     _check_together(ask.n, shape[1:])
     plan = exhibit.plan("sample", ask.sampler, ask.steps)
     watch = Watch(exhibit.dae.corruption, plan, tell)
-    dae = exhibit.dae if exhibit.dae.shape[1] else Tiled(exhibit.dae)
+    dae = told(exhibit.dae, ask.label, ask.guidance)
+    dae = dae if dae.shape[1] else Tiled(dae)
     watch.finish(next(tasks.sample(dae, ask.n, plan, size=size, seed=ask.seed, batch=ask.n, on_step=watch)))
 
 
@@ -117,6 +120,11 @@ def do(exhibits: dict[str, Exhibit], ask: Ask, tell: Tell) -> None:
     if ask.model not in exhibits:
         raise unknown("model", ask.model, exhibits)
     WORK[ask.task](exhibits[ask.model], ask, tell)
+
+
+def _told(exhibit: Exhibit, ask: Ask) -> Denoiser:
+    """The model for pictures as they come, told their class where one is asked for."""
+    return for_pictures(told(exhibit.dae, ask.label, ask.guidance))
 
 
 def _damaged(exhibit: Exhibit, ask: Ask, tell: Tell) -> tuple[Tensor, Corrupted]:

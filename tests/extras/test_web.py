@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dae_sampler import DenoisingAutoencoder, denoise
+from dae_sampler import DenoisingAutoencoder, denoise, inpaint, sample
 from dae_sampler.noise import ImageNoise
 
 pytest.importorskip("uvicorn", reason="pip install 'dae-sampler[web]'")
@@ -35,7 +35,12 @@ MODELS = {
     "weak-colour": DenoisingAutoencoder("unet(8)", "gaussian(1/255..50/255)", (3, None, None)),
     "median": DenoisingAutoencoder("dense(4)", "gaussian(0.02..20)", (1, 8, 8), loss="mae"),
     "paired": DenoisingAutoencoder("unet(8)", "given", (1, None, None)),
+    "labelled": DenoisingAutoencoder("unet(8)", "gaussian(0.02..20)", (1, 8, 8), labels=("cat", "dog")),
+    "any-size-labelled": DenoisingAutoencoder("unet(8)", "gaussian(0.02..20)", (1, None, None), labels=("cat", "dog")),
 }
+for name in ("labelled", "any-size-labelled"):
+    for weight in MODELS[name].parameters():  # a new model does not tell labels apart
+        torch.nn.init.normal_(weight, std=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -145,15 +150,51 @@ def test_completions_keep_what_is_known_and_differ_in_what_is_not(port):
 
 
 def test_a_sample_depends_on_its_seed_alone_and_comes_with_a_film(port):
-    def sample(**more):
+    def made(**more):
         return ask(port, task="sample", model="fixed", n=2, steps=3, **more)[-1]
 
-    assert sample(seed=1)["result"] == sample(seed=1)["result"] != sample(seed=2)["result"]
-    film = Image.open(io.BytesIO(base64.b64decode(sample()["film"].partition(",")[2])))
+    assert made(seed=1)["result"] == made(seed=1)["result"] != made(seed=2)["result"]
+    film = Image.open(io.BytesIO(base64.b64decode(made()["film"].partition(",")[2])))
     assert film.format == "GIF"
     assert film.n_frames >= 3
     *_, wide = ask(port, task="sample", model="any-size", n=1, width=24, height=16, steps=1)
     assert pixels(wide["result"]).shape == (16, 24)
+
+
+def near(data_url, image):
+    """Whether a picture is (C,H,W) ``image`` to the nearest of 8 bits."""
+    return np.abs(pixels(data_url) - 255 * image[0].numpy()).max() <= 0.51
+
+
+def test_labels_are_told_of_by_the_models_that_know_them(port):
+    labels = {name: model["labels"] for name, model in describe(port).items()}
+    assert labels["labelled"] == labels["any-size-labelled"] == ["cat", "dog"]
+    assert labels["fixed"] == []
+
+
+def test_a_label_and_its_guidance_do_what_they_do_in_the_library(port):
+    """In every task; without a label the picture is that of any class."""
+    dae, x = MODELS["labelled"], torch.from_numpy(noise(8, 8))[None, None] / 255
+    keep = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    keep[..., :4] = True
+    made, seen = {}, {"model": "labelled", "picture": PICTURE, "mask": HALF, "assumed": 0.5, "steps": 2}
+    for more in ({}, {"label": "dog"}, {"label": "dog", "guidance": 3.0}):
+        for task, expected in (
+            ("sample", sample(dae, 1, steps=2, **more)),
+            ("restore", denoise(dae, x, level=0.5, steps=2, **more)),
+            ("inpaint", inpaint(dae, x, keep, steps=2, **more)),
+        ):
+            *_, last = ask(port, task=task, **seen, **more)
+            assert near(last["result"], expected[0])
+            made.setdefault(task, set()).add(last["result"])
+    assert {task: len(results) for task, results in made.items()} == {"sample": 3, "restore": 3, "inpaint": 3}
+
+
+def test_a_model_of_any_size_takes_a_label(port):
+    request = {"task": "sample", "model": "any-size-labelled", "width": 24, "height": 16, "steps": 2}
+    *_, last = ask(port, **request, label="cat")
+    assert near(last["result"], sample(MODELS["any-size-labelled"], 1, size=(24, 16), label="cat", steps=2)[0])
+    assert last["result"] != ask(port, **request)[-1]["result"]
 
 
 def test_the_score_is_that_of_the_model(port):
@@ -234,6 +275,9 @@ def test_a_hostile_upload_is_refused_in_a_sentence(port, name):
         {"task": "inpaint", "model": "fixed", "picture": PICTURE, "mask": url(np.zeros((8, 8), np.uint8))},
         {"task": "inpaint", "model": "fixed", "picture": PICTURE, "mask": url(noise(9, 9))},
         {"task": "score", "model": "median", "picture": PICTURE},
+        {"task": "sample", "model": "fixed", "label": "cat"},
+        {"task": "sample", "model": "labelled", "label": "bird"},
+        {"task": "sample", "model": "labelled", "guidance": 2},
         {"task": "restore", "model": "erasing", "picture": PICTURE},
     ],
 )
@@ -256,7 +300,7 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(port, request_):
         {"task": "sample"},
         *({"task": "sample", "model": "fixed"} | more for more in (
             {"n": 65}, {"n": 0}, {"n": True}, {"n": "1"}, {"n": 1.5}, {"steps": 10**400}, {"seed": -1}, {"steps": 1001},
-            {"path": "x"}, {"sampler": 3},
+            {"path": "x"}, {"sampler": 3}, {"label": 0}, {"guidance": -1}, {"guidance": 1001}, {"guidance": "2"},
         )),
         b'{"task": "restore", "model": "fixed", "level": NaN}',
         b'{"task": "restore", "model": "fixed", "level": 1e999}',

@@ -1,6 +1,7 @@
 """The web page in a real browser: make test-web. Set DAE_SAMPLER_SHOTS to a folder to keep pictures of it."""
 
 import base64
+import contextlib
 import io
 import os
 import re
@@ -12,7 +13,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from dae_sampler import DenoisingAutoencoder, save
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 pytest.importorskip("uvicorn", reason="pip install 'dae-sampler[web]'")
@@ -24,16 +28,22 @@ PATIENCE = 60_000
 SHOTS = os.environ.get("DAE_SAMPLER_SHOTS")
 
 
-@pytest.fixture(scope="module")
-def address():
-    """Where the page is served, with all models that ship."""
-    words = [sys.executable, "-m", "dae_sampler", "web", "--port", "0", "--no-open"]
+@contextlib.contextmanager
+def served(*models):
+    """The address of a page with ``models``, by default all that ship."""
+    words = [sys.executable, "-m", "dae_sampler", "web", *models, "--port", "0", "--no-open"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
         finally:
             process.terminate()
             assert process.wait(20) == 128 + 15
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served() as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +59,7 @@ def visit(browser, address):
     """Opens the page for a visitor; whatever a visitor's browser asks for, or complains of, is held against it."""
     contexts, asked, complaints = [], [], []
 
-    def open_page(tab="restore", **options):
+    def open_page(tab="restore", at=address, **options):
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 1200}} | options)
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
@@ -58,7 +68,7 @@ def visit(browser, address):
         page.on("websocket", lambda socket: asked.append(socket.url))
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}#{tab}")
+        page.goto(f"{at}#{tab}")
         until(page, "document.querySelector('[role=tab][aria-selected=true]')")
         return page
 
@@ -248,6 +258,34 @@ def test_every_model_does_what_it_can_and_says_what_it_cannot(visit, model):
         run(page)
         keep_shot(page, f"{tab}-{model}")
         assert page.locator("figure").count() >= 2
+
+
+def test_a_label_and_its_guidance_are_asked_for_where_a_model_knows_labels(visit, tmp_path):
+    page = visit("sample")
+    page.select_option("#model", "mnist-paper")
+    assert page.is_hidden("#label")
+    dae = DenoisingAutoencoder("unet(8)", "gaussian(0.02..20)", (1, 8, 8), labels=("cat", "dog"))
+    for weight in dae.parameters():  # a new model does not tell labels apart
+        torch.nn.init.normal_(weight, std=0.2)
+    save(dae, tmp_path / "animals.safetensors")
+    with served(str(tmp_path / "animals.safetensors")) as place:
+        page = visit("sample", place)
+        assert page.locator("#label option").all_inner_texts() == ["any", "cat", "dog"]
+        results = []
+        for label, guidance in (("", None), ("dog", ""), ("dog", "3")):
+            page.select_option("#label", label)
+            assert page.is_visible("#guidance") == (guidance is not None)
+            if guidance is not None:
+                page.fill("#guidance", guidance)
+            run(page)
+            results.append(figure(page, "Results").tobytes())
+            assert ("told the label dog" in page.inner_text("#status")) == bool(label)
+        assert "with guidance 3" in page.inner_text("#status")
+        assert len(set(results)) == 3
+        keep_shot(page, "sample-labels")
+        for tab, shown in (("restore", True), ("inpaint", True), ("score", False)):
+            page.click(f"#tab-{tab}")
+            assert page.is_visible("#label") == shown
 
 
 def test_it_is_used_by_keyboard_alone(visit):

@@ -65,6 +65,7 @@ function describe() { // what this model offers for this tab
   $('sampler').replaceChildren(new Option(`usual: ${task.by}`, ''), ...options)
   sampled()
   damaged()
+  labelled()
 }
 
 function sampled() {
@@ -72,6 +73,17 @@ function sampled() {
   const sampler = (task.samplers || []).find((one) => one.name === $('sampler').value)
   $('steps').value = ''
   $('steps').placeholder = (sampler || task).steps ?? ''
+}
+
+function labelled() { // only a model with labels is told one, and only a label is followed
+  const told = state.tab !== 'score' && state.model.labels.length > 0
+  $('label-field').hidden = !told
+  $('guidance-field').hidden = !told || !$('label').value
+}
+
+function setLabels() {
+  const options = state.model.labels.map((label) => new Option(label, label))
+  $('label').replaceChildren(new Option('any', ''), ...options)
 }
 
 function setDamages() {
@@ -132,6 +144,7 @@ function setModel(name) {
     $('brush-size').value = editor.size = Math.max(1.2, side / 12)
   }
   setDamages()
+  setLabels()
   choose(state.tab)
 }
 
@@ -153,6 +166,8 @@ function request() {
     width: number('width'),
     height: number('height'),
     sampler: of('score') ? null : $('sampler').value || null,
+    label: of('score') ? null : $('label').value || null,
+    guidance: number('guidance'),
     steps: of('score') || !$('steps').value ? null : Number($('steps').value),
     assumed: of('restore') && $('assumed').value ? Number($('assumed').value) : null,
   }
@@ -275,6 +290,7 @@ function bind() {
   on('seed', 'change', preview)
   on('dice', 'click', () => { $('seed').value = Math.floor(Math.random() * 1e6); preview() })
   on('sampler', 'change', sampled)
+  on('label', 'change', labelled)
   for (const radio of document.querySelectorAll('[name=brush]')) {
     radio.addEventListener('change', () => { editor.brush = radio.value })
   }

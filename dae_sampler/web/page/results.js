@@ -83,7 +83,9 @@ export class Results {
     this.result = { url: result, film, image, columns }
     this.reach(this.frames.length)
     const gain = psnr ? `, PSNR ${psnr[0].toFixed(1)} → ${psnr[1].toFixed(1)} dB` : ''
-    $('status').textContent = `Done by ${by}${gain}`
+    const { label, guidance } = this.asked
+    const told = label ? `, told the label ${label}${guidance === null ? '' : ` with guidance ${guidance}`}` : ''
+    $('status').textContent = `Done by ${by}${told}${gain}`
     $('keep').hidden = $('use').hidden = false
     $('save-all').hidden = this.n === 1
     $('save-film').hidden = !film
