@@ -104,7 +104,11 @@ class GreyOrColour:
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C,H,W)."""
-        return (self.colour if x.shape[1] == 3 else self.grey)(x, level)
+        return self.taking(x)(x, level)
+
+    def taking(self, x: Tensor) -> Denoiser:
+        """The one that ``x`` goes through."""
+        return self.colour if x.shape[1] == 3 else self.grey
 
 
 def for_pictures(dae: Denoiser, grey: Denoiser | None = None, on_tile: OnTile | None = None) -> Denoiser:

@@ -154,12 +154,11 @@ def beside_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}-compare.png")
 
 
-def guard(inputs: Inputs, source: Path, writer: Writer, *beside: Path | None, mask: Path | None = None) -> None:
+def guard(inputs: Inputs, source: Path, writer: Writer, *beside: Path | None, reads: Iterable[Path] = ()) -> None:
     """Refuse to write over what is read, or among it, where a second run would read it."""
     folder = source.resolve() if source.is_dir() else source.resolve().parent
     if writer.is_folder and writer.out.resolve() == folder:
         raise InputError(f"{writer.out} holds the input, which results could overwrite: choose another `out`")
     if not inputs.as_bytes and not writer.is_array and not is_array(source):
         say("note: pictures of more than 8 bits are written with 8 bits; for all of them name an .npy file with --out")
-    read = [*inputs.files, *([mask] if mask else [])]
-    files.check_apart(read, [*writer.paths(inputs.names), *(path for path in beside if path)])
+    files.check_apart([*inputs.files, *reads], [*writer.paths(inputs.names), *(path for path in beside if path)])

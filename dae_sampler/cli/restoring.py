@@ -13,6 +13,7 @@ from .console import Bar, counted, listed, say, say_notes
 from .error_maps import MAP, ErrorMaps
 from .flow import Apply, Now, Places, Reading, Shown, Watcher, beside_of, destination, guard, is_array, range_of
 from .generate import Watched
+from .versions import Versions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,13 @@ class Job:
         large: allow pictures of more pixels than Pillow's limit.
         watcher: told of the names, and of each page before and after.
         errors: maps that are written beside the pictures.
-        kinds: how many pictures had so many channels.
+        versions: what is written of each picture.
+        as_shown: what ``--compare`` shows of a batch beside what was made of it.
+        beyond: how far pixels may leave [0,1]; None as far as the corruption carries them.
+        any_size: whether pictures may have another size than the model's, as small ones do that are to be enlarged.
+        whole: whether picture files stay as they were but for their pixels, where model and places allow it.
+        reads: other files that are read.
+        kinds: how many results had so many channels.
     """
 
     name: str
@@ -49,14 +56,21 @@ class Job:
     large: bool = False
     watcher: Watcher | None = None
     errors: ErrorMaps | None = None
+    versions: Versions = field(default_factory=Versions)
+    as_shown: Callable[[Tensor, Tensor], Tensor] = lambda before, made: before
+    beyond: float | None = None
+    any_size: bool = False
+    whole: bool = True
+    reads: tuple[Path, ...] = ()
     kinds: Counter[int] = field(default_factory=Counter)
+    bar: Bar | None = None
 
     def __post_init__(self) -> None:
         self.out = destination(self.name, self.source, self.places.out)
         self.beside = beside_of(self.out) if self.places.compare else None
         self.span = range_of(self.dae)
-        self.film, self.shown = self.places.film(), Shown()
-        self.whole = not (self.dae.shape[1] or is_array(self.source) or is_array(self.out))
+        self.film, self.shown = self.places.film(), Shown(self.versions.count)
+        self.whole = self.whole and not (self.dae.shape[1] or is_array(self.source) or is_array(self.out))
 
     def run(self) -> None:
         """Restore all, and say what was done."""
@@ -83,7 +97,7 @@ class Job:
         from ..data.whole import open_files
 
         todo = open_files(self.source, self.out, strict=self.places.strict, large=self.large, span=self.span)
-        todo.check_apart(self.also, ("", MAP) if self.errors else ("",))
+        todo.check_apart(self.also, [*self.versions.kinds(), *([MAP] if self.errors else [])], self.reads)
         if self.watcher:
             self.watcher.check(map(todo.name_of, todo.found))
         count, notes, skipped = restore_all(todo, self._page, self._begin)
@@ -105,50 +119,59 @@ class Job:
         made = next(self.apply(iter([page.x]), now, first=page.number, on_step=watch))
         if film:
             film.save(made)
-        self._seen(page.name, page.index, page.x, made)
-        return {"": made} | ({MAP: self.errors.shown(page.x)} if self.errors else {})
+        self._seen([page.name], page.index, page.x, made)
+        return self.versions.of(made) | ({MAP: self.errors.shown(page.x)} if self.errors else {})
 
     def on_tile(self, tiles: int) -> None:
         """A tile of a large picture is done, of so many."""
-        self.bar.advance(1 / (tiles * self.plan.steps * self.pages))
+        if self.bar:
+            self.bar.advance(1 / (tiles * self.plan.steps * self.pages))
 
-    def _seen(self, name: str, index: int, before: Tensor, after: Tensor) -> None:
-        self.kinds[before.shape[1]] += len(before)
-        self.shown.add(before, after)
+    def _seen(self, names: list[str], index: int, before: Tensor, made: Tensor) -> None:
+        self.kinds[made.shape[1]] += len(before)
+        self.shown.add(self.as_shown(before, made), made)
         if self.watcher:
-            self.watcher.add(name, index, before, after)
+            for name, x, y in zip(names, before, made, strict=True):
+                self.watcher.add(name, index, x[None], y[None])
 
     def _images(self) -> tuple[int, list[str], list[str]]:
         """Images in batches, into a folder, a grid or an array; how many, notes, what was skipped."""
+        import torch
+
         from ..data.inputs import open_inputs
         from ..gallery import Writer
         from ..pixels import to_float
         from ..sampling.tasks import batch_size
 
-        dae, places = self.dae, self.places
+        dae, places, several = self.dae, self.places, self.versions.count
+        fixed = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
         most = self.plan.level or dae.corruption.high  # an estimated level may be any of the model's
-        shape = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
-        reach = dae.corruption.overshoot(most)
+        reach = dae.corruption.overshoot(most) if self.beyond is None else self.beyond
         options = {"fit": "crop" if self.resize else None, "over": places.over, "strict": places.strict}
+        shape = None if self.any_size else fixed
         inputs = open_inputs(self.source, shape, beyond=reach, span=self.span, without=[self.out], **options)
-        writer = Writer(self.out, inputs.count)
+        kinds = self.versions.kinds(alone=is_array(self.out))
+        writer = Writer(self.out, inputs.count * len(kinds))
         maps = Writer(self.out.with_name(self.out.stem + MAP + self.out.suffix), inputs.count) if self.errors else None
-        guard(inputs, self.source, writer, *self.also, *([maps.out] if maps else []))
+        guard(inputs, self.source, writer, *self.also, *([maps.out] if maps else []), reads=self.reads)
         if self.watcher:
             self.watcher.check(inputs.names)
         now = Now(white=inputs.span[1] - inputs.span[0])
-        with writer, maps or nullcontext(), Watched(dae, self.plan, inputs.count, self.batch, self.film) as watched:
-            reading = Reading(inputs, self.batch or (batch_size(shape) if shape else 1), now.is_at)
+        watched = Watched(dae, self.plan, inputs.count * several, self.batch, self.film)
+        with writer, maps or nullcontext(), watched:
+            size = self.batch or (batch_size(fixed) if fixed else 1)
+            reading = Reading(inputs, max(1, size // several), now.is_at)
             for made in self.apply(reading.images(), now, on_step=watched.step):
                 before, names = reading.waiting.popleft()
-                writer.add(made, names)
+                versions = self.versions.of(made)
+                together = torch.stack([versions[kind] for kind in kinds], 1).flatten(0, 1)
+                writer.add(together, [name + kind for name in names for kind in kinds])
                 if self.errors and maps:
                     maps.add(self.errors.of(before) if maps.is_array else self.errors.shown(before), names)
                 if self.film and not self.film.saved:
                     self.film.save(made)
-                for name, x, y in zip(names, to_float(before), made, strict=True):
-                    self._seen(name, 0, x[None], y[None])
-        return writer.done, inputs.notes, inputs.skipped
+                self._seen(names, 0, to_float(before), made)
+        return writer.done // len(kinds), inputs.notes, inputs.skipped
 
 
 def restore_all(

@@ -43,17 +43,18 @@ class Simulation:
         if cut:
             say(f"note: pictures were cut to sides that {self.operator.factor} divides")
 
-    def judge(self, made: Tensor) -> Tensor:
-        """Keep how near the restorations of the next measurements are; returns these."""
+    def judge(self, made: Tensor) -> None:
+        """Keep how near the restorations of the next measurements are, and these as :attr:`judged`."""
         from ..evaluation.fidelity import psnr
 
-        x, y = self.waiting.popleft()
+        x, self.judged = self.waiting.popleft()
         self.single += psnr(made, x.repeat_interleave(self.samples, 0)).tolist()
         self.of_means += psnr(made.unflatten(0, (-1, self.samples)).mean(1), x).tolist()
-        return y
 
     def report(self) -> None:
-        """Say it."""
+        """Say it, if this process has any."""
+        if not self.single:
+            return
         mean = f", of their means {_mean(self.of_means):.2f} dB" if self.samples > 1 else ""
         say(f"PSNR of the restorations {_mean(self.single):.2f} dB{mean}")
 

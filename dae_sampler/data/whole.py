@@ -101,15 +101,15 @@ class PictureFiles:
         alone = self._stems[path.with_suffix("")] == 1
         return self.out / name.with_name((name.stem if alone else name.name) + kind + suffix)
 
-    def check_apart(self, also: Sequence[Path], kinds: Sequence[str] = ("",)) -> None:
-        """Refuse to write over a file that is read, whatever suffix a result will have and of which kind it is.
+    def check_apart(self, also: Sequence[Path], kinds: Sequence[str] = ("",), reads: Sequence[Path] = ()) -> None:
+        """Refuse to write over a file that is read, ``reads`` too, whatever suffix and kind a result will have.
 
         Raises:
             InputError: naming the file.
         """
         suffixes = {path: (path.suffix, ".png", ".tif") for path in self.found}
         goals = (self.goal(path, suffix, kind) for path in suffixes for suffix in suffixes[path] for kind in kinds)
-        files.check_apart(self.found, [*goals, *also])
+        files.check_apart([*self.found, *reads], [*goals, *also])
 
     def restore(self, apply: Apply) -> Iterator[Done]:
         """Restore each file by ``apply``, and write it.

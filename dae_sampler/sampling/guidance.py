@@ -76,11 +76,12 @@ class Measured:
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         sigma = torch.as_tensor(level, dtype=torch.float32, device=x.device).reshape(-1, 1, 1, 1)
-        r, operator = self.dae(x, level), self.operator
+        r, operator, card = self.dae(x, level), self.operator, card_of(self.dae, x)
         if self.error:
             return operator.prox(r, self.y, self.noise**2 / self.error(sigma))
         beyond = (operator.misfit(r, self.y) - self.noise**2) / operator.gain(operator.residual(r, self.y))
-        return operator.prox(r, self.y, self.noise**2 / torch.maximum(squared_error(self.card, sigma), beyond))
+        rho2 = torch.maximum(squared_error(card, sigma), beyond)
+        return operator.prox(r, self.y, self.noise**2 / rho2)
 
 
 def squared_error(card: Card, sigma: Tensor) -> Tensor:

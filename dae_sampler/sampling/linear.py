@@ -23,6 +23,8 @@ TOLERANCE, MOST = 1e-4, 100
 """Conjugate gradients end where the residual has fallen to this share, or after so many steps."""
 SLOPE, ROUGHLY = 0.06, 1e-4
 """How far neighbouring pixels of pictures differ, about; the tolerance of :func:`smoothest`."""
+LEAST = 1 / 255
+"""Noise for which :func:`smoothest` ends in time: with less, holes would take more steps than there are."""
 EDGES = torch.tensor([[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]])
 """The kernel of -div grad."""
 
@@ -183,14 +185,19 @@ class Convolution(Operator):
 def smoothest(operator: Operator, y: Tensor, noise: float) -> Tensor:
     """A pseudo-inverse of y: argmin_x |y - A x|^2 / noise^2 + |grad x|^2 / SLOPE^2 (Tikhonov), roughly solved.
 
-    It is smooth where y does not tell, so that holes are filled from their edges.
+    It is smooth where y does not tell, so that holes are filled from their edges; the middle of holes too wide for that
+    has the mean of each channel. Noise below :data:`LEAST` counts as that.
     """
-    laplacian, weight = Convolution(EDGES), (noise / SLOPE) ** 2
-    return conjugate_gradients(
-        lambda x: operator.adjoint(operator.apply(x)) + weight * laplacian.apply(x),
-        operator.adjoint(operator.measured(y)),
-        tolerance=ROUGHLY,
-    )
+    laplacian, weight = Convolution(EDGES), (max(noise, LEAST) / SLOPE) ** 2
+
+    def normal(x: Tensor) -> Tensor:
+        return operator.adjoint(operator.apply(x)) + weight * laplacian.apply(x)
+
+    b = operator.adjoint(operator.measured(y))
+    flat = operator.adjoint(operator.apply(torch.ones_like(b)))
+    mean = b.sum((2, 3), keepdim=True) / flat.sum((2, 3), keepdim=True).clamp(min=1e-6)
+    mean = mean.expand_as(b)
+    return mean + conjugate_gradients(normal, b - normal(mean), tolerance=ROUGHLY)
 
 
 def conjugate_gradients(a: Function, b: Tensor, near: Function = lambda v: v, tolerance: float = TOLERANCE) -> Tensor:

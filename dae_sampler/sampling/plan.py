@@ -24,8 +24,10 @@ RESTORING = "iterate", 8
 """Sampler and steps of restoration by a model that cannot begin from noise."""
 
 
-def card_of(dae: Denoiser) -> Card:
-    """The card of a model; an empty one for denoisers that have none."""
+def card_of(dae: Denoiser, x: Tensor | None = None) -> Card:
+    """The card of a model, of two that of the one which takes ``x``; an empty one for denoisers that have none."""
+    if x is not None and hasattr(dae, "taking"):
+        dae = dae.taking(x)
     return getattr(dae, "card", _NOTHING_KNOWN)
 
 

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from .. import distributed
+from ..corruption.base import Corruption
 from ..errors import InputError
 from ..noise import ImageNoise
 from ..pixels import as_images, binarise, fits, to_float
 from ..tiles import ByChannel
 from .guidance import Guided, KnownPixels, Measured, agree, drawn_classes
 from .linear import Operator, smoothest
+from .operators import Mask
 from .plan import LEAST_PRIOR, Plan, card_of
 from .samplers import Denoiser, State
 
@@ -142,7 +144,9 @@ def inpaint(
     on_step: OnStep | None = None,
     grad: bool = False,
 ) -> Iterator[Tensor]:
-    """Images with their hidden pixels filled; each batch is (images (B,C,H,W), keep: bool (H,W) or (B,1,H,W))."""
+    """Images with their hidden pixels filled: :func:`restore` by ``Mask(keep)``, but known pixels are held exactly.
+
+    Each batch is (images (B,C,H,W), keep: bool (H,W) or (B,1,H,W))."""
     q = dae.corruption
     for images, keep in batches:
         noise = ImageNoise(seed, first, len(images), dae.device)
@@ -154,9 +158,11 @@ def inpaint(
             check_mask(keep, known)
             held = keep.bool().to(known.device).expand(len(known), 1, *keep.shape[-2:])
             denoiser: Denoiser = dae if q.extra else KnownPixels(dae, known, held)
-            filled = _run(plan, denoiser, q.begin(known, held, noise), noise, on_step)
-            made = torch.where(held.cpu(), known.cpu(), filled)
-        yield made
+            start = q.begin(known, held, noise)
+            if not q.extra and q.high < LEAST_PRIOR:
+                start = _from_smooth(plan, q, smoothest(Mask(held), known, NOISE), noise)
+            filled = _run(plan, denoiser, start, noise, on_step)
+        yield torch.where(held.cpu(), known.cpu(), filled)
 
 
 def restore(
@@ -190,7 +196,8 @@ def restore(
     Raises:
         InputError: ``noise`` is out of its range, or a measurement is none of a picture that the model makes.
     """
-    check_noise(noise)
+    if not 1e-4 <= noise <= 10:
+        raise InputError(f"`noise` must be from 0.0001 to 10, got {noise:g}: of clean 8-bit pictures it is 1/255")
     q = dae.corruption
     for measured in batches:
         source = ImageNoise(seed, first, len(measured) * samples, dae.device)
@@ -203,8 +210,8 @@ def restore(
             if q.high >= LEAST_PRIOR:
                 _, channels, height, width = start.shape
                 start = q.prior(len(start), (channels, height, width), source)
-            elif plan.sampler.anneals:
-                start = q.draw(start, torch.tensor(q.high, device=start.device), source).x_tilde
+            else:
+                start = _from_smooth(plan, q, start, source)
             made = _run(plan, Measured(dae, y, operator, noise), start, source, on_step)
             made = agree(operator, made, y.cpu(), noise)
         yield made
@@ -217,16 +224,6 @@ def measure(operator: Operator, images: Tensor, noise: float, seed: int = 0, fir
     """
     y = operator.apply(to_float(images))
     return operator.measured(y + noise * ImageNoise(seed + 1, first, len(y), y.device).normal(y.shape))
-
-
-def check_noise(noise: float) -> None:
-    """Refuse a standard deviation of the noise in a measurement that is not from 1e-4 to 10.
-
-    Raises:
-        InputError: it is not.
-    """
-    if not 1e-4 <= noise <= 10:
-        raise InputError(f"`noise` must be from 0.0001 to 10, got {noise:g}: of clean 8-bit pictures it is 1/255")
 
 
 def check_restored(dae: Denoiser, x: Tensor, y: Tensor) -> None:
@@ -289,6 +286,11 @@ def check_mask(keep: Tensor, images: Tensor) -> None:
         raise InputError(
             f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: give one of their size"
         )
+
+
+def _from_smooth(plan: Plan, q: Corruption, x: Tensor, noise: ImageNoise) -> Tensor:
+    """``x``, with noise of the highest level if the sampler follows falling ones."""
+    return q.draw(x, torch.tensor(q.high, device=x.device), noise).x_tilde if plan.sampler.anneals else x
 
 
 def _run(plan: Plan, dae: Denoiser, x: Tensor, noise: ImageNoise, on_step: OnStep | None) -> Tensor:

@@ -56,6 +56,25 @@ def test_clean_images_are_damaged_and_the_psnr_is_said(command, models):
     assert Image.open("restored/deep.png").size == (28, 20)
 
 
+def test_holes_of_pictures_of_any_size_are_filled_and_the_rest_stays(command, models):
+    keep = np.ones((20, 30), np.uint8) * 255
+    keep[5:9, 10:20] = 0
+    Image.fromarray(255 - keep).save("hole.png")
+    words = ["--mask", "hole.png", "-n", 2, "--steps", 2]
+    text = command("inpaint", "any.safetensors", "in/deep.tif", *words, "--out", "filled.tif", "--compare")
+    assert "1 image by ancestral" in text
+    before, first, second = (tifffile.imread(name) for name in ("in/deep.tif", "filled-1.tif", "filled-2.tif"))
+    assert first.dtype == np.uint16
+    assert (first == before)[keep > 0].all()
+    assert (first != second)[keep == 0].any()
+    assert Image.open("filled-compare.png").width > 30
+    assert "2 images" in command("inpaint", "any.safetensors", "in", "--mask", "left", "--steps", 1, "--out", "halves")
+    assert "make one of that size" in command("inpaint", "any.safetensors", "in", "--mask", "hole.png", code=2)
+    assert "destroy" in command(
+        "inpaint", "any.safetensors", "in/deep.tif", "--mask", "hole.png", "--out", "hole.png", code=2
+    )
+
+
 def test_what_does_not_go_is_one_line(command, models):
     for model, operator, message in [
         ("any.safetensors", "blur(1.5", "expected"),

@@ -95,7 +95,6 @@ def test_what_needs_one_size_says_so(command, model, tmp_path):
     assert "too weak to begin from" in command("sample", model, code=2)
     assert "name a folder of clean ones" in command("evaluate", model, code=2)
     assert "any size" in command("likelihood", model, "--data", "digits", code=2)
-    assert "error" in command("inpaint", model, "a.png", "--mask", "right", code=2)
 
 
 @pytest.fixture

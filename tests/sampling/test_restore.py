@@ -7,11 +7,13 @@ from conftest import GaussianData
 from PIL import Image
 
 import dae_sampler
-from dae_sampler import InputError
+from dae_sampler import InputError, corruption
 from dae_sampler.card import Card
 from dae_sampler.sampling import Mask, Measured, Pair, tasks
 from dae_sampler.sampling.guidance import squared_error
+from dae_sampler.sampling.linear import smoothest
 from dae_sampler.sampling.operators import parse
+from dae_sampler.tiles import GreyOrColour
 
 SHAPE = (3, 8, 12)
 HOLES = torch.rand(1, *SHAPE[1:], generator=torch.Generator().manual_seed(0)) < 0.6
@@ -176,3 +178,47 @@ def test_models_and_noises_that_do_not_go_are_said():
         dae_sampler.restore(dae_sampler.load("mnist"), x, "blur(1)", noise=0)
     with pytest.raises(InputError, match="cut it to a multiple"):
         parse("downsample(2)").apply(torch.zeros(1, 1, 7, 8))
+
+
+class Same:
+    """Takes everything for clean."""
+
+    shape, device = (0, 0, 0), torch.device("cpu")
+
+    def __init__(self, *errors):
+        self.corruption = corruption.parse("gaussian(1/255..0.4)")
+        self.card = Card(squared_error=errors)
+
+    def __call__(self, x, level):
+        return x
+
+
+def test_each_picture_is_weighed_by_the_card_of_the_model_that_restores_it():
+    grey, colour = (Same((0.01, v), (0.4, v)) for v in (1e-4, 2e-5))
+    both = GreyOrColour(grey, colour)
+    for channels, one in ((1, grey), (3, colour)):
+        x, y = torch.full((1, channels, 4, 4), 0.5), torch.full((1, channels, 4, 4), 0.501)
+        own, other = (
+            Measured(dae, y, Mask(torch.ones(4, 4)), 0.01)(x, 0.1) for dae in (one, grey if one is colour else colour)
+        )
+        torch.testing.assert_close(Measured(both, y, Mask(torch.ones(4, 4)), 0.01)(x, 0.1), own, atol=0, rtol=0)
+        assert (own - other).abs().min() > 1e-5
+
+
+@pytest.mark.parametrize("noise", [1e-4, 0.01])
+def test_the_smoothest_picture_fills_holes_from_their_edges(noise):
+    ramp = torch.linspace(0.2, 0.8, 24).expand(1, 2, 16, 24)
+    keep = torch.rand(16, 24, generator=torch.Generator().manual_seed(0)) < 0.5
+    torch.testing.assert_close(smoothest(Mask(keep), ramp * keep, noise), ramp, atol=0.04, rtol=0)
+    keep[:, 4:] = False
+    flat = torch.tensor([0.3, 0.9]).reshape(1, 2, 1, 1).expand(1, 2, 16, 24)
+    torch.testing.assert_close(smoothest(Mask(keep), flat * keep, noise), flat, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("high", "filled"), [(0.4, True), (20, False)])
+def test_inpainting_begins_from_a_smooth_fill_where_noise_hides_no_picture(high, filled):
+    dae, x, keep = Same(), torch.full((1, 3, 9, 12), 0.3), torch.ones(9, 12, dtype=torch.bool)
+    dae.corruption = corruption.parse(f"gaussian(1/255..{high})")
+    keep[2:5, 3:8] = False
+    made = dae_sampler.inpaint(dae, x * keep, keep, sampler="iterate", steps=1)
+    assert ((made - x).abs().max() < 1e-3) == filled
