@@ -283,9 +283,7 @@ def check_mask(keep: Tensor, images: Tensor) -> None:
         InputError: naming both shapes.
     """
     if keep.shape not in (images.shape[2:], (len(images), 1, *images.shape[2:])):
-        raise InputError(
-            f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: give one of their size"
-        )
+        raise InputError(f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: make them fit")
 
 
 def _from_smooth(plan: Plan, q: Corruption, x: Tensor, noise: ImageNoise) -> Tensor:
