@@ -1,6 +1,6 @@
 """Give the commands damaged files and odd options: each must end in success or in one sentence.
 
-    python benchmarks/fuzz.py [--inputs 6000] [--seed 0] [--areas tiff,pairs]
+    python benchmarks/fuzz.py [--inputs 6000] [--minutes 60] [--seed 0] [--areas tiff,pairs]
 
 Everything runs in this process, without a network. A traceback, more than 10 seconds of the processor, more
 than 2 GiB of memory, or a file that a refused command leaves behind is a failure. The exit code is 1 if there is one.
@@ -124,6 +124,7 @@ def main() -> int:
     """Parse, try, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=6000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="Stop after so long.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--areas", default=",".join(fuzz_commands.AREAS), help="Some of these, with commas.")
     options = parser.parse_args()
@@ -141,6 +142,8 @@ def main() -> int:
             place.mkdir(parents=True)
             os.chdir(place)
             name = chosen[i % len(chosen)]
+            if time.monotonic() - began > 60 * options.minutes:
+                break
             world.clear()
             code, wrong, words = one(fuzz_commands.AREAS[name], random.Random(f"{options.seed} {i} {name}"), world)
             tried[name] += 1
@@ -153,7 +156,7 @@ def main() -> int:
         os.chdir("/")
     for name in chosen:
         print(f"{name:10} {tried[name]:5} inputs, {refused[name]:5} refused with a sentence, {failed[name]} failures")
-    total = f"{options.inputs} inputs in {time.monotonic() - began:.0f} s, {refused.total()} refused with a sentence"
+    total = f"{tried.total()} inputs in {time.monotonic() - began:.0f} s, {refused.total()} refused with a sentence"
     print(f"{total}: {failed.total()} failures")
     return bool(failed.total())
 

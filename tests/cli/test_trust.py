@@ -99,7 +99,7 @@ TASKS = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", ["black", "denormal", "one pixel", "prime", "many channels", "NaN", "infinite"])
 def test_results_are_finite_and_in_range_or_refused(command, models, name, task):
     x = ODD[name].astype(np.float32)
     np.save("x.npy", x)
