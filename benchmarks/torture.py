@@ -174,7 +174,7 @@ def half_written(expected: dict[str, object], place: Path) -> list[str]:
 
 def torture(task: Task, kills: int, until: float, draw: random.Random, folder: Path) -> tuple[int, list[str]]:
     """Kill and go on until done; returns the kills survived, and what differs from an uninterrupted end."""
-    whole, place, done = folder / "whole", folder / "tortured-0", 0
+    whole, place, done, finished = folder / "whole", folder / "tortured", 0, 0
     whole.mkdir(parents=True)
     place.mkdir()
     length = finish(task, whole)
@@ -185,7 +185,8 @@ def torture(task: Task, kills: int, until: float, draw: random.Random, folder: P
         if wrong := half_written(expected, place) if killed else _wrong(task, expected, place):
             return done, wrong
         if not killed:  # it got to the end: start another, so that kills go on
-            place = place.with_name(f"tortured-{done}-more")
+            finished += 1
+            place = place.rename(folder / f"finished-{finished}").with_name("tortured")
             place.mkdir()
     finish(task, place)
     return done, _wrong(task, expected, place)

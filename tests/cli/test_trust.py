@@ -147,3 +147,13 @@ def test_the_current_folder_may_hold_the_truth(command, models):
 def test_a_home_of_nobody_is_a_plain_name(command, models, place):
     assert "no" in command("info", place, code=2)
     assert "error" in command("export", models / "1.safetensors", place, code=2)
+
+
+def test_tuning_goes_on_without_being_told_its_data_again(command):
+    Path("f").mkdir()
+    for i in range(20):
+        Image.new("L", (8, 8), 9 * i).save(f"f/{i}.png")
+    save(DenoisingAutoencoder("unet(8)", "gaussian(0.02..20)", (1, 8, 8)), Path("m.safetensors"))
+    words = ["distil", "m.safetensors", "--out", "run", "--batch", 2]
+    command(*words, "--data", "f", "--steps", 1)
+    assert "wrote" in command(*words[:4], "--resume", "--steps", 2)
