@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def save(dae: DenoisingAutoencoder, path: str | Path, dtype: torch.dtype | None 
     Raises:
         InputError: ``path`` does not end in .safetensors, or cannot be written.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.suffix != ".safetensors":
         raise InputError(f"cannot write the model to {path}: name it with .safetensors, so that it can be loaded")
     dae = getattr(dae, "_orig_mod", dae)  # torch.compile's wrapper would prefix the names of all weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def to_onnx(dae: DenoisingAutoencoder, path: str | Path) -> Export:
         InputError: the extra is not installed; ``path`` does not end in .onnx or cannot be written; torch cannot
             export the network; or the graph computes something else.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     check(path)
     before = dae.precision, dae.device, dae.training
     dae.precision = "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +50,7 @@ def resolve(model: str | Path) -> Path:
     """
     if str(model).startswith(REMOTE):
         return _fetch(Repository.parse(str(model)))
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     for file in (path / FILE, path):
         if file.is_file():
             return file

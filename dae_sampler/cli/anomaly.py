@@ -88,14 +88,16 @@ def anomaly(
     say_notes(inputs.notes, inputs.skipped)
     scores.sort(key=lambda row: -row[1])
     tables.write_csv(out, ("file", "score", "anomaly"), scores)
-    save_picture(_page(worst, limit, show_map), page)
+    pages = [page] if dae.shape[0] in (1, 3) else []  # grey or in colour
+    if pages:
+        save_picture(_page(worst, limit, show_map), page)
     above = sum(flag == 1 for _, _, flag in scores)
     if as_json:
         rows = [{"file": file, "score": value} for file, value, _ in scores]
         print_json({"threshold": limit, "false_alarms": false_alarms, "above": above, "scores": rows})
         return
     _say(scores, limit, above, false_alarms)
-    say(f"wrote {listed(out, page)}")
+    say(f"wrote {listed(out, *pages)}")
 
 
 def _fitted(dae: DenoisingAutoencoder, good: Inputs | None) -> tuple[Scorer, Pairs]:

@@ -48,7 +48,7 @@ def distil(
     card, _ = checkpoint.read_card(path)
     size = "{1}x{0}".format(*card.size) if card.size else None
     job = Job(
-        data=data or trained_on(card),
+        data=data or ("" if resume else trained_on(card)),  # a run knows its own
         corruption=card.corruption,
         net=card.net,
         loss=card.loss,

@@ -176,7 +176,7 @@ def _expanded(function: Callable[..., None]) -> Callable[..., None]:
 def _at_home(value: Any) -> Any:
     """``~`` as the shell leaves it in ``--out=~/x.png`` and in environment variables."""
     if isinstance(value, Path):
-        return value.expanduser()
+        return Path(os.path.expanduser(value))
     return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~") else value
 
 

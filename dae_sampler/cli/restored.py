@@ -36,7 +36,7 @@ def restoring(
     dae, _ = load_for_pictures(compute, model)
     strengths = [start_level(dae, parse_number(text, "level")) for text in levels or LEVELS]
     plan = resolve("denoise", dae, how.sampler, how.steps, strengths[0])
-    todo = open_files(Path(source), Path(source).with_suffix(""))
+    todo = open_files(Path(source))
     with Bar("restoring", len(todo.found), "pictures") as bar:
 
         def pages() -> Iterator[tuple[int, Tensor]]:

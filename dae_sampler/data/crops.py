@@ -191,7 +191,7 @@ def decode_crops(
     place = cache / "cropped" / f"{folder.resolve().name}-{digest_of(folder, files, repr((wanted, side)))}"
     depths = survey(files, wanted.span)
     reader = _Reader(files, side, wanted, depths, strict, on_file)
-    if sum(file.stat().st_size for file in files) * 12 <= memory.IN_MEMORY:  # as a JPEG packs pixels
+    if depths.pixels * (wanted.channels or 3) * np.dtype(depths.deepest).itemsize <= memory.IN_MEMORY:
         pixels: list[np.ndarray] = []
         reader.read_into(lambda some: pixels.append(some.reshape(-1)))
         buffer = np.concatenate(pixels) if pixels else np.empty(0, depths.deepest)
@@ -253,14 +253,23 @@ class _Reader:
         try:
             saved = json.loads(index.read_text())
             self.shapes, self.small, self.tally.skipped = saved["shapes"], saved["small"], saved["skipped"]
-        except (OSError, ValueError, KeyError):
+            whole = pixels.stat().st_size == self._count() * np.dtype(self.depths.deepest).itemsize
+        except (OSError, ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            self.shapes, self.small, self.tally = [], 0, Tally()
             with replacing(pixels) as temporary, temporary.open("wb") as file:
                 self._write(file)
             with replacing(index) as temporary:
                 saved = {"shapes": self.shapes, "small": self.small, "skipped": self.tally.skipped}
                 temporary.write_text(json.dumps(saved))
-        count = sum(math.prod(shape) for shape in self.shapes)
-        return memory.at_random(np.memmap(pixels, self.depths.deepest, mode="c", shape=(max(1, count),)))
+        if not self.shapes:
+            return np.empty(0, self.depths.deepest)
+        return memory.at_random(np.memmap(pixels, self.depths.deepest, mode="c", shape=(self._count(),)))
+
+    def _count(self) -> int:
+        """Values of all pictures."""
+        return sum(math.prod(shape) for shape in self.shapes)
 
     def _write(self, file: BinaryIO) -> None:
         self.read_into(lambda some: file.write(np.ascontiguousarray(some).tobytes()))

@@ -23,6 +23,8 @@ class Depths:
     """The range of each type of pixels that there is."""
 
     spans: dict[str, Range]
+    pixels: int = 0
+    """Of all pictures together, of one channel each."""
 
     @property
     def deepest(self) -> str:
@@ -71,18 +73,20 @@ def survey(files: Sequence[Path], span: Range | None = None) -> Depths:
         files: the pictures; those that cannot be read count for nothing.
         span: the range of all types; by default :func:`.pixels.find_range` has it.
     """
-    types = [pictures.depth(file) for file in files]
-    present = sorted(set(filter(None, types)), key=TYPES.index) or TYPES[:1]
+    headers = [pictures.header(file) for file in files]
+    present = {header.dtype for header in headers if header} or {TYPES[0]}
+    pixels = sum(header.pixels for header in headers if header)
     if span:
-        return Depths(dict.fromkeys(present, span))
+        return Depths(dict.fromkeys(sorted(present, key=TYPES.index), span), pixels)
     extremes = {"uint8": (0.0, 255.0)}
-    deeper = [file for file, name in zip(files, types, strict=True) if name not in (None, "uint8")]
+    deeper = [file for file, header in zip(files, headers, strict=True) if header and header.dtype != "uint8"]
     for found in in_order(_extremes, deeper):
         if found:
             name, low, high = found
             least, most = extremes.get(name, (low, high))
             extremes[name] = min(least, low), max(most, high)
-    return Depths({name: find_range(np.dtype(name), *extremes[name]) for name in present if name in extremes})
+    readable = [name for name in TYPES if name in present & extremes.keys()] or TYPES[:1]
+    return Depths({name: find_range(np.dtype(name), *extremes[name]) for name in readable}, pixels)
 
 
 def _extremes(file: Path) -> tuple[str, float, float] | None:

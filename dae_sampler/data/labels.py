@@ -44,7 +44,7 @@ def from_names(each: Sequence[str]) -> Labels:
 
 
 def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+    return text.removeprefix("-").isdecimal() and len(text) < 20
 
 
 def of_folder(folder: Path, files: Iterable[Path], source: str) -> Labels:

@@ -40,6 +40,15 @@ class Picture(NamedTuple):
     """A sentence for each kind of thing that people should know of."""
 
 
+class Header(NamedTuple):
+    """What the head of a file says."""
+
+    dtype: str
+    """``"uint8"``, ``"uint16"`` or ``"float32"``."""
+    pixels: int
+    """Width times height."""
+
+
 def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | None = None) -> Picture:
     """The first page of a picture.
 
@@ -75,13 +84,14 @@ def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | 
         raise InputError(f"cannot read {path} as a picture ({reason}): remove or replace the file") from None
 
 
-def depth(path: Path) -> str | None:
-    """The type that :func:`read` will give, ``"uint8"``, ``"uint16"`` or ``"float32"``, without decoding the picture;
-    None for a file that is no picture.
+def header(path: Path) -> Header | None:
+    """What the file says of the picture that :func:`read` will give, without decoding it; None for a file that is no
+    picture.
     """
     try:
         with _opened(path) as picture:
-            return "float32" if picture.mode == "F" else "uint16" if picture.mode.startswith("I") else "uint8"
+            deep = "float32" if picture.mode == "F" else "uint16" if picture.mode.startswith("I") else "uint8"
+            return Header(deep, picture.width * picture.height)
     except Exception:  # as in read, which will tell
         return None
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from os.path import splitext
 from pathlib import Path
 
 import numpy as np
@@ -121,4 +122,4 @@ class Table:
 
 
 def _bare(name: str) -> str:
-    return Path(name).with_suffix("").as_posix()
+    return splitext(Path(name).as_posix())[0]

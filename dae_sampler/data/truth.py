@@ -36,7 +36,7 @@ class Truth:
         if source.suffix.lower() in ARRAYS and source.is_file():
             self.stack = from_array(load_array(source), str(source))
         elif source.exists():
-            self.files = open_files(source, source.with_suffix(""))
+            self.files = open_files(source)
             self.by_name = {_bare(path.relative_to(self.files.folder)): path for path in self.files.found}
         else:
             raise InputError(f"no clean pictures at {source}: give a picture, a folder or an array")

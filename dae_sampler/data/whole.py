@@ -168,21 +168,21 @@ def _to_values(x: Tensor, span: Range, dtype: np.dtype) -> np.ndarray:
 
 
 def open_files(
-    source: Path, out: Path, *, strict: bool = False, large: bool = False, span: Range | None = None
+    source: Path, out: Path | None = None, *, strict: bool = False, large: bool = False, span: Range | None = None
 ) -> PictureFiles:
     """Look at the files once, for their ranges.
 
     Args:
         source: a picture, or a folder of pictures (any depth).
-        out: a folder, or, for one picture, a picture's name.
+        out: a folder, or, for one picture, a picture's name; None where nothing is written.
         strict, large: see :class:`PictureFiles`.
         span: the range of all types; by default found over all files.
 
     Raises:
         InputError: there are none; ``strict`` is set and one cannot be read; or ``out`` is one file for several.
     """
-    found, left_out = find(source, [out]) if source.is_dir() else ([source], [])
-    if len(found) > 1 and out.suffix:
+    found, left_out = find(source, [out] if out else []) if source.is_dir() else ([source], [])
+    if out and len(found) > 1 and out.suffix:
         raise InputError(f"{out} is one file for {len(found)} pictures: name a folder by `out`")
     extremes = {"uint8": (0.0, 255.0)}
     deeper = [path for path in found if not _has_eight_bits(path)]
@@ -198,7 +198,7 @@ def open_files(
     if span:
         spans, said = dict.fromkeys(spans, span), []
     folder = source if source.is_dir() else source.parent
-    return PictureFiles(found, folder, out, spans, [*left_out, *filter(None, said)], strict, large)
+    return PictureFiles(found, folder, out or folder, spans, [*left_out, *filter(None, said)], strict, large)
 
 
 def _extremes(path: Path, strict: bool, large: bool) -> list[tuple[str, float, float]]:

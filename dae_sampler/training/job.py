@@ -230,10 +230,11 @@ def train(
 
 def _record(progress: Progress, run: Run, dataset: Dataset | Crops, events: Any) -> None:
     """Write the sample grid of this validation, and its losses for TensorBoard."""
-    picture = grid(_shown(progress.average, dataset))
+    shown = _shown(progress.average, dataset) if progress.average.shape[0] in (1, 3) else None
     if distributed.get_rank() > 0:
         return
-    save_picture(picture, run.folder / "samples" / f"{progress.step:07d}.png")
+    if shown is not None:  # grey or in colour
+        save_picture(grid(shown), run.folder / "samples" / f"{progress.step:07d}.png")
     if events and progress.validation:
         events.add_scalar("loss/train", progress.loss.item(), progress.step)
         events.add_scalar("loss/held-out", progress.validation.loss, progress.step)

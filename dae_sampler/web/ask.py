@@ -62,9 +62,9 @@ class Ask:
         Raises:
             InputError: a field is unknown, missing, or not what it has to be.
         """
-        if not isinstance(facts, dict) or not {"task", "model"} <= facts.keys():
+        given = {name: value for name, value in facts.items() if value is not None} if isinstance(facts, dict) else {}
+        if not {"task", "model"} <= given.keys():
             raise InputError("a request names a task and a model: load the page again")
-        given = {name: value for name, value in facts.items() if value is not None}
         for name, value in given.items():
             if name not in {known.name for known in fields(cls)}:
                 raise InputError("the request holds a field that this version does not know: load the page again")

@@ -127,3 +127,43 @@ def test_what_does_not_fit_into_memory_is_mapped_and_the_same(folder, tmp_path, 
         rows = expected.split(0)[0]
         assert torch.equal(found.take(rows, StepNoise(0, 0)).x, expected.take(rows, StepNoise(0, 0)).x)
         assert not list((tmp_path / "cache").rglob(".dae-sampler-*"))
+
+
+def test_what_fits_into_memory_is_told_by_sizes_in_pixels_not_in_bytes(tmp_path, monkeypatch):
+    (tmp_path / "p").mkdir()
+    Image.new("L", (200, 200)).save(tmp_path / "p" / "flat.png")
+    assert (tmp_path / "p" / "flat.png").stat().st_size < 1000
+    monkeypatch.setattr(memory, "IN_MEMORY", 100_000)  # in colour it has 120,000 values
+    load_crops(tmp_path / "p", 8, channels=1, root=tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("pixels.bin"))
+    load_crops(tmp_path / "p", 8, root=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").rglob("pixels.bin"))) == 1
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "no index", "odd index"])
+def test_a_damaged_cache_is_made_again(folder, tmp_path, monkeypatch, damage):
+    expected = load_crops(folder, 8)
+    monkeypatch.setattr(memory, "IN_MEMORY", 0)
+    load_crops(folder, 8, root=tmp_path / "cache")
+    (pixels,), (index,) = (list((tmp_path / "cache").rglob(name)) for name in ("pixels.bin", "index.json"))
+    match damage:
+        case "lost":
+            pixels.unlink()
+        case "cut":
+            pixels.write_bytes(pixels.read_bytes()[:-1])
+        case "no index":
+            index.unlink()
+        case _:
+            index.write_text('{"shapes": [["x"]], "small": 0, "skipped": []}')
+    assert load_crops(folder, 8, root=tmp_path / "cache").fingerprint() == expected.fingerprint()
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30])
+def test_a_folder_without_a_readable_picture_is_refused(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(memory, "IN_MEMORY", limit)
+    (tmp_path / "p").mkdir()
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "p" / "deep.png")
+    content = (tmp_path / "p" / "deep.png").read_bytes()
+    (tmp_path / "p" / "deep.png").write_bytes(content[:60])  # its head is whole
+    with pytest.raises(InputError, match="none of the 1 pictures"):
+        load_crops(tmp_path / "p", 8, root=tmp_path / "cache")

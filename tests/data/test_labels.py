@@ -91,3 +91,7 @@ def test_folders_without_subfolders_have_none(tmp_path):
 def test_classes_are_in_the_order_of_people():
     assert from_names(["10", "9", "-1"]).names == ("-1", "9", "10")
     assert from_names(["b", "10", "a"]).names == ("10", "a", "b")
+
+
+def test_numbers_as_long_as_a_line_are_names():
+    assert from_names(["1" * 5000, "2"]).names == ("1" * 5000, "2")

@@ -22,3 +22,12 @@ def test_other_tables_are_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(InputError, match=r"levels\.csv"):
         Table(path, "level")
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", ".."])
+def test_a_line_without_a_name_is_no_picture(tmp_path, name):
+    (tmp_path / "levels.csv").write_text(f"file,level\n{name},0.1\na.png,0.2\n")
+    table = Table(tmp_path / "levels.csv", "level")
+    assert table["a"] == "0.2"
+    with pytest.raises(InputError, match="no line for b"):
+        table["b"]

@@ -298,6 +298,7 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(port, request_):
         b"null",
         [],
         {"task": "sample"},
+        {"task": None, "model": "fixed"},
         *({"task": "sample", "model": "fixed"} | more for more in (
             {"n": 65}, {"n": 0}, {"n": True}, {"n": "1"}, {"n": 1.5}, {"steps": 10**400}, {"seed": -1}, {"steps": 1001},
             {"path": "x"}, {"sampler": 3}, {"label": 0}, {"guidance": -1}, {"guidance": 1001}, {"guidance": "2"},
