@@ -35,6 +35,7 @@ from .run import Run
 
 _PLANS_OF_CROPS: dict[str, dict[str, Any]] = {
     "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": 25 / 255},
+    "inpaint": {"sampler": "ancestral(resample=2)", "steps": 15},
 }
 _PLANS_WITHOUT_LEVEL: dict[str, dict[str, Any]] = {"denoise": {"sampler": "reconstruct", "steps": 1}}
 GRID = 64
