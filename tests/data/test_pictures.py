@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from dae_sampler.data import pictures
-from dae_sampler.data.pictures import bring_to, change_of, depth, load_mask, read
+from dae_sampler.data.pictures import bring_to, change_of, header, load_mask, read
 from dae_sampler.errors import InputError
 
 RAMP = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
@@ -69,7 +69,7 @@ def test_one_bit_is_black_and_white(tmp_path):
 def test_sixteen_bits_stay_sixteen(tmp_path, name):
     deep = RAMP.astype(np.uint16) * 257
     path = saved(tmp_path, deep, name)
-    assert depth(path) == "uint16"
+    assert header(path).dtype == "uint16"
     pixels = read(path).pixels
     assert pixels.dtype == np.uint16
     assert np.array_equal(pixels[..., 0], deep)
@@ -86,7 +86,7 @@ def test_integers_of_32_bits_are_read_as_16_where_they_fit(tmp_path):
 def test_floats_stay_floats(tmp_path):
     values = RAMP.astype(np.float32) / 100 - 1
     path = saved(tmp_path, values, "a.tif")
-    assert depth(path) == "float32"
+    assert header(path).dtype == "float32"
     assert np.array_equal(read(path).pixels[..., 0], values)
     values[3, 3] = np.nan
     with pytest.raises(InputError, match="not finite"):
@@ -202,7 +202,7 @@ def test_less_common_files_are_read(tmp_path, suffix):
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"hello"])
 def test_unreadable_pictures_are_refused(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    assert depth(tmp_path / "a.png") is None
+    assert header(tmp_path / "a.png") is None
     with pytest.raises(InputError, match=r"a\.png"):
         read(tmp_path / "a.png")
 
