@@ -46,6 +46,8 @@ LUMINANCE = (0.299, 0.587, 0.114)
 NEARLY, FAR = -0.25, math.log(0.6)
 """Logarithms of how much of the noise r takes away at the first guess, and of how far the root is below it: noise that
 is not white. Clean photographs come to -0.4, noise of 15 to 50 of 255 in JPEG files of quality 90 to -0.24 or more."""
+ENOUGH = 0.3
+"""Share of the pixels that have to be away from black and white in all colours for the luminance to be asked."""
 MARGIN = 0.25
 """Of black and white, at most, within which a picture that was cut off is not asked."""
 
@@ -135,33 +137,43 @@ class _Look:
 
     def __init__(self, dae: Denoiser, x: Tensor, seed: int) -> None:
         self.dae, self.x = dae, x
-        colours = len(_asked(x)[0])
-        self.signs = ImageNoise(seed, 0, len(x), dae.device).normal((len(x), colours, *x.shape[2:])).sign()
-        direction = _asked(torch.eye(len(x[0]), device=x.device)[:, :, None, None])[:, :, 0, 0]  # (C, colours)
-        self.probe = torch.einsum("ck,bkhw->bchw", direction, self.signs)
-        self.inside = torch.ones_like(x[:, :1], dtype=torch.bool)
         self.cut_off = bool((x >= 0).all() and (x <= 1).all() and ((x == 0) | (x == 1)).any())
+        whole = _inside(x, _detail(x)).all(1).float().mean().item()
+        self.asked = _luminance if x.shape[1] == len(LUMINANCE) and (whole > ENOUGH or not self.cut_off) else _all
+        directions = self.asked(torch.eye(len(x[0]), device=x.device)[:, :, None, None])[:, :, 0, 0]
+        shape = len(x), directions.shape[1], *x.shape[2:]
+        self.signs = ImageNoise(seed, 0, len(x), dae.device).normal(shape).sign()
+        self.probe = torch.einsum("ck,bkhw->bchw", directions, self.signs)
+        self.inside = torch.ones_like(self.signs, dtype=torch.bool)
 
     def __call__(self, at: float) -> float:
         """Positive where d log p / d sigma^2 is, at ln sigma: by how much ln sigma should grow."""
         sigma = math.exp(at)
         r, along = _through(self.dae, self.x, sigma, self.probe)
         if self.cut_off:  # once, for a root has to be one of a single function
-            margin = min(2.5 * sigma, MARGIN)
-            inside = ((r > margin) & (r < 1 - margin)).all(1, keepdim=True)
+            inside = _inside(r, sigma)
+            inside = inside.all(1, keepdim=True) if self.asked is _luminance else inside
             self.inside, self.cut_off = inside if inside.float().mean() > 0.02 else self.inside, False
-        removed = self._mean(_asked(self.x - r).square())
-        left = 1 - self._mean(_asked(along) * self.signs)
+        removed = self._mean(self.asked(self.x - r).square())
+        left = 1 - self._mean(self.asked(along) * self.signs)
         return math.log(max(removed, 1e-30) / (sigma**2 * max(left, 1e-3))) / 2
 
     def _mean(self, values: Tensor) -> float:
-        return values[self.inside.expand_as(values)].double().mean().item()
+        return values[self.inside].double().mean().item()
 
 
-def _asked(x: Tensor) -> Tensor:
-    """What is looked at of (B,C,H,W): the luminance of colours, scaled so that noise keeps its level; else it all."""
-    if x.shape[1] != len(LUMINANCE):
-        return x
+def _inside(x: Tensor, sigma: float) -> Tensor:
+    """Where (B,C,H,W) is too far from black and white for noise to have been cut off."""
+    margin = min(2.5 * sigma, MARGIN)
+    return (x > margin) & (x < 1 - margin)
+
+
+def _all(x: Tensor) -> Tensor:
+    return x
+
+
+def _luminance(x: Tensor) -> Tensor:
+    """Of colours (B,3,H,W): (B,1,H,W), scaled so that white noise keeps its level."""
     weights = x.new_tensor(LUMINANCE)
     return torch.einsum("c,bchw->bhw", weights / weights.norm(), x)[:, None]
 
@@ -171,7 +183,7 @@ def _detail(x: Tensor) -> float:
     height, width = (side // 2 * 2 for side in x.shape[2:])
     if not height or not width:
         return 0.0
-    a = _asked(x)[:, :, :height, :width]
+    a = (_luminance if x.shape[1] == len(LUMINANCE) else _all)(x)[:, :, :height, :width]
     diagonal = a[..., ::2, ::2] - a[..., 1::2, ::2] - a[..., ::2, 1::2] + a[..., 1::2, 1::2]
     return diagonal.abs().median().item() / 2 / 0.6745
 
