@@ -36,7 +36,7 @@ from .samplers import Denoiser
 PROBES = 16
 """For the diagonal of the Jacobian."""
 LOOKS = 12
-"""Network calls, and gradients, at most; three or four where the noise is what the model knows."""
+"""Network calls, and gradients, at most, and one more for noise that is not white; three or four are usual."""
 TOLERANCE = 0.005
 """Relative; well below what the estimate is worth."""
 SIDE, MOST = 96, 8
@@ -45,7 +45,8 @@ LUMINANCE = (0.299, 0.587, 0.114)
 """Of red, green and blue, as JPEG has it (ITU-R BT.601)."""
 NEARLY, FAR = -0.25, math.log(0.6)
 """Logarithms of how much of the noise r takes away at the first guess, and of how far the root is below it: noise that
-is not white. Clean photographs come to -0.4, noise of 15 to 50 of 255 in JPEG files of quality 90 to -0.24 or more."""
+is not white. Three clean photographs come to -0.44 or less, with noise of 15 to 50 of 255 and saved as JPEG files of
+quality 90 to -0.24 or more."""
 ENOUGH = 0.3
 """Share of the pixels that have to be away from black and white in all colours for the luminance to be asked."""
 MARGIN = 0.25
@@ -70,9 +71,10 @@ def estimate_level(dae: Denoiser, image: Tensor, *, seed: int = 0) -> float:
     if not can_estimate(dae):
         raise InputError(f"this model has {q}: a level is estimated under Gaussian noise over a range, so give `level`")
     x = (image[None] if dae.shape[1] else _crops(image)).to(dae.device)
-    look = _Look(dae, x, seed)
+    detail = max(_detail(x), q.low)
+    look = _Look(dae, x, detail, seed)
     low, high = math.log(q.low), math.log(q.high)
-    at = min(max(math.log(max(_detail(x), q.low)), low), high)
+    at = min(max(math.log(detail), low), high)
     first, gap, before = at, look(at), None
     for _ in range(LOOKS):
         ahead = look(at) if before else gap
@@ -135,10 +137,10 @@ def _through(dae: Denoiser, x: Tensor, sigma: float, z: Tensor) -> tuple[Tensor,
 class _Look:
     """How far, at a level, the images' own noise is from it."""
 
-    def __init__(self, dae: Denoiser, x: Tensor, seed: int) -> None:
+    def __init__(self, dae: Denoiser, x: Tensor, detail: float, seed: int) -> None:
         self.dae, self.x = dae, x
         self.cut_off = bool((x >= 0).all() and (x <= 1).all() and ((x == 0) | (x == 1)).any())
-        whole = _inside(x, _detail(x)).all(1).float().mean().item()
+        whole = _inside(x, detail).all(1).float().mean().item()
         self.asked = _luminance if x.shape[1] == len(LUMINANCE) and (whole > ENOUGH or not self.cut_off) else _all
         directions = self.asked(torch.eye(len(x[0]), device=x.device)[:, :, None, None])[:, :, 0, 0]
         shape = len(x), directions.shape[1], *x.shape[2:]
