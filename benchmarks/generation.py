@@ -26,7 +26,6 @@ from torch import Tensor
 
 from dae_sampler import DenoisingAutoencoder, load, sample
 from dae_sampler.evaluation import metrics
-from dae_sampler.evaluation.features import embed
 from dae_sampler.sampling.guidance import SPACES, Guided
 
 TABLES = dict.fromkeys(("guidance", "steps", "judges", "distil"), DOCS / "results" / "generation.md")
@@ -47,7 +46,7 @@ class Bench:
 
     def __init__(self, root: str, n: int) -> None:
         self.judge, self.n, self.began = Judge(root), n, time.monotonic()
-        self.real = metrics.baseline(self.judge.real, embed(self.judge.classifier.features, self.judge.train), n)
+        self.real = self.judge.baseline(n)
 
     def cells(self, images: Tensor) -> list[str]:
         """The scores of samples."""

@@ -46,22 +46,20 @@ class Judge:
         """The scores of as many real training images."""
         return metrics.baseline(self.real, embed(self.classifier.features, self.train), n)
 
-    @torch.inference_mode()
     def sure(self, images: Tensor, at: float = 0.99) -> float:
         """The share of images of whose label the classifier is surer than ``at``."""
-        p = torch.cat([self.classifier(x).softmax(1).amax(1) for x in to_float(images).split(500)])
-        return (p > at).double().mean().item()
+        return self.labels(images, at)[1].double().mean().item()
 
     def frechet(self, images: Tensor) -> float:
         """Fréchet distance alone."""
         return metrics.frechet(self.real.features, embed(self.classifier.features, images.clamp(0, 1)))
 
     @torch.inference_mode()
-    def labels(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The label of each image, and whether the classifier is sure of it."""
+    def labels(self, images: Tensor, at: float = SURE) -> tuple[Tensor, Tensor]:
+        """The label of each image, and whether the classifier is surer of it than ``at``."""
         batches = to_float(images).split(500)
         p = torch.cat([self.classifier(x).softmax(1) for x in batches])
-        return p.argmax(1), p.amax(1) > SURE
+        return p.argmax(1), p.amax(1) > at
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """The share of images that the classifier gives the right label."""

@@ -80,14 +80,12 @@ def classes_of(dae: DenoisingAutoencoder, label: list[str] | None, guidance: flo
     """What a task is told of the classes, ``each`` images of one after the other."""
     import torch
 
-    from ..sampling.guidance import label_number, told
+    from ..sampling.guidance import label_number
 
-    if not label and dae.card.labels:
-        say("a class is drawn for each image: choose by --label")
-        return {"guidance": guidance}
     if not label:
-        told(dae, None, guidance)  # no guidance without labels
-        return {}
+        if dae.card.labels:
+            say("a class is drawn for each image: choose by --label")
+        return {"guidance": guidance}
     numbers = torch.tensor([label_number(dae, name) for name in label])
     return {"label": numbers.repeat_interleave(each), "guidance": guidance}
 

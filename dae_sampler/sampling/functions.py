@@ -16,7 +16,7 @@ from . import operators, tasks
 from .estimate import estimate_level
 from .guidance import label_number, told
 from .linear import Operator
-from .plan import Plan, card_of, resolve, start_level
+from .plan import Plan, resolve, start_level
 from .samplers import Denoiser
 from .tasks import NOISE, OnStep, batch_size
 
@@ -68,12 +68,10 @@ def sample(
         raise InputError(f"`n` must be 1 or more, got {n}")
     plan = resolve("sample", dae, sampler, steps)
     options: dict[str, Any] = {"seed": seed, "first": first, "batch": batch, "on_step": on_step, "grad": grad}
-    if label is None and card_of(dae).labels:
-        options |= {"guidance": guidance}
-    elif label is None or isinstance(label, str | int):
+    if isinstance(label, str | int):
         dae = told(dae, label, guidance)
     else:
-        options |= {"label": _numbers(dae, label, n), "guidance": guidance}
+        options |= {"label": None if label is None else _numbers(dae, label, n), "guidance": guidance}
     return torch.cat(list(tasks.sample(dae, n, plan, size=size, **options)))
 
 

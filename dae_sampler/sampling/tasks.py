@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..noise import ImageNoise
 from ..pixels import as_images, binarise, fits, to_float
 from ..tiles import ByChannel
-from .guidance import Guided, KnownPixels, Measured, agree, drawn_classes
+from .guidance import Guided, KnownPixels, Measured, agree, drawn_classes, told
 from .linear import Operator, smoothest
 from .operators import Mask
 from .plan import LEAST_PRIOR, Plan, card_of
@@ -66,9 +66,9 @@ def sample(
             at = start + mine.start
             noise = ImageNoise(seed, first + at, len(mine), dae.device)
             chosen = drawn_classes(dae, len(mine), seed, first + at) if label is None else label[at : at + len(mine)]
-            told = dae if chosen is None else Guided(dae, chosen, guidance)
+            given = told(dae, None, guidance) if chosen is None else Guided(dae, chosen, guidance)
             with torch.set_grad_enabled(grad):
-                made = _run(plan, told, dae.corruption.prior(len(mine), shape, noise), noise, on_step)
+                made = _run(plan, given, dae.corruption.prior(len(mine), shape, noise), noise, on_step)
         yield distributed.all_gather(made, count)
 
 
@@ -283,7 +283,7 @@ def check_mask(keep: Tensor, images: Tensor) -> None:
         InputError: naming both shapes.
     """
     if keep.shape not in (images.shape[2:], (len(images), 1, *images.shape[2:])):
-        raise InputError(f"the mask is {tuple(keep.shape)}, the images are {tuple(images.shape)}: make them fit")
+        raise InputError(f"the mask is {tuple(keep.shape)}, the images {tuple(images.shape)}: give one of their size")
 
 
 def _from_smooth(plan: Plan, q: Corruption, x: Tensor, noise: ImageNoise) -> Tensor:
