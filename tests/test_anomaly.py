@@ -36,6 +36,14 @@ def test_the_excess_is_highest_where_a_picture_is_not_what_was_expected():
     assert anomaly.score(maps) > 2 * anomaly.score(scorer(plain))
 
 
+def test_the_border_does_not_count_and_a_defect_within_does():
+    plain, edge, inside = (torch.ones(1, 64, 64) for _ in range(3))
+    edge[:, :8] = edge[:, :, -8:] = 9.0  # an eighth of the side
+    inside[:, 8:13, 51:56] = 9.0
+    assert anomaly.score(edge) == anomaly.score(plain)
+    assert anomaly.score(inside) == 9
+
+
 def test_a_picture_is_judged_against_itself():
     plain, _ = spotted()
     maps = torch.rand(2, 9, 9) + 0.1
