@@ -13,8 +13,8 @@ colours (by parts). So pixels may be left out: in a picture that was cut off at 
 where noise is missing. And of colours the luminance alone is asked, for JPEG files blur the noise of the others.
 
 Noise that is not white has no such root near its level: r leaves some of it at every level, and more at lower ones. But
-there r takes away nearly as much as it should, as it does not where there is texture and no noise. So where the first
-guess finds that and the root is far below, the better of the guess and 4/5 of it is taken.
+there r takes away nearly as much as it should, as it does not where there is texture and no noise. So where the root is
+far below the first guess, and r does so at the guess or at 4/5 of it, the better of these is taken.
 
 The covariance of x given the noisy image is sigma^2 J (Tweedie's identity of second order), so that r is off by
 sqrt(sigma^2 J_ii) at pixel i; the diagonal by probes too (Bekas, Kokiopoulou and Saad 2007).
@@ -23,6 +23,7 @@ sqrt(sigma^2 J_ii) at pixel i; the diagonal by probes too (Bekas, Kokiopoulou an
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ from .samplers import Denoiser
 PROBES = 16
 """For the diagonal of the Jacobian."""
 LOOKS = 12
-"""Network calls, and gradients, at most, and one more for noise that is not white; three or four are usual."""
+"""Network calls, and gradients, at most, and two more for noise that is not white; three or four are usual."""
 TOLERANCE = 0.005
 """Relative; well below what the estimate is worth."""
 SIDE, MOST = 96, 8
@@ -71,13 +72,23 @@ def estimate_level(dae: Denoiser, image: Tensor, *, seed: int = 0) -> float:
     if not can_estimate(dae):
         raise InputError(f"this model has {q}: a level is estimated under Gaussian noise over a range, so give `level`")
     x = (image[None] if dae.shape[1] else _crops(image)).to(dae.device)
-    detail = max(_detail(x), q.low)
-    look = _Look(dae, x, detail, seed)
     low, high = math.log(q.low), math.log(q.high)
-    at = min(max(math.log(detail), low), high)
-    first, gap, before = at, look(at), None
+    colours = _luminance if x.shape[1] == len(LUMINANCE) else _all
+    first = min(max(math.log(max(_detail(colours(x)), q.low)), low), high)
+    seen = not _cut_off(x) or _inside(x, math.exp(first)).all(1).float().mean().item() > ENOUGH
+    at = _root(_Look(dae, x, colours if seen else _all, seed), first, low, high)
+    if at < first + FAR:
+        look = _Look(dae, x, colours, seed)
+        gap, near = max((look(near), near) for near in (first, first + math.log(0.8)))
+        at = near if gap > NEARLY else at
+    return q.low if at < low + 2 * TOLERANCE else q.high if at > high - 2 * TOLERANCE else math.exp(at)
+
+
+def _root(look: _Look, at: float, low: float, high: float) -> float:
+    """Where ``look`` is 0, by secants from ``at`` between ``low`` and ``high``, all in ln sigma."""
+    before: tuple[float, float] | None = None
     for _ in range(LOOKS):
-        ahead = look(at) if before else gap
+        ahead = look(at)
         low, high = (at, high) if ahead > 0 else (low, at)
         slope = (ahead - before[1]) / (at - before[0]) if before else -1.0
         guess = at - ahead / slope if slope < 0 else math.inf
@@ -86,11 +97,7 @@ def estimate_level(dae: Denoiser, image: Tensor, *, seed: int = 0) -> float:
         before, at = (at, ahead), guess
         if abs(at - before[0]) < TOLERANCE:
             break
-    if gap > NEARLY and at < first + FAR:
-        lower = first + math.log(0.8)
-        at = lower if look(lower) > gap else first
-    ends = (math.log(q.low), math.log(q.high))
-    return q.low if at < ends[0] + 2 * TOLERANCE else q.high if at > ends[1] - 2 * TOLERANCE else math.exp(at)
+    return at
 
 
 def expected_error(dae: Denoiser, images: Tensor, sigma: float, *, probes: int = PROBES, seed: int = 0) -> Tensor:
@@ -137,11 +144,8 @@ def _through(dae: Denoiser, x: Tensor, sigma: float, z: Tensor) -> tuple[Tensor,
 class _Look:
     """How far, at a level, the images' own noise is from it."""
 
-    def __init__(self, dae: Denoiser, x: Tensor, detail: float, seed: int) -> None:
-        self.dae, self.x = dae, x
-        self.cut_off = bool((x >= 0).all() and (x <= 1).all() and ((x == 0) | (x == 1)).any())
-        whole = _inside(x, detail).all(1).float().mean().item()
-        self.asked = _luminance if x.shape[1] == len(LUMINANCE) and (whole > ENOUGH or not self.cut_off) else _all
+    def __init__(self, dae: Denoiser, x: Tensor, asked: Callable[[Tensor], Tensor], seed: int) -> None:
+        self.dae, self.x, self.asked, self.cut_off = dae, x, asked, _cut_off(x)
         directions = self.asked(torch.eye(len(x[0]), device=x.device)[:, :, None, None])[:, :, 0, 0]
         shape = len(x), directions.shape[1], *x.shape[2:]
         self.signs = ImageNoise(seed, 0, len(x), dae.device).normal(shape).sign()
@@ -162,6 +166,11 @@ class _Look:
 
     def _mean(self, values: Tensor) -> float:
         return values[self.inside].double().mean().item()
+
+
+def _cut_off(x: Tensor) -> bool:
+    """Whether the values of a picture end at black and white, and some lie there."""
+    return bool((x >= 0).all() and (x <= 1).all() and ((x == 0) | (x == 1)).any())
 
 
 def _inside(x: Tensor, sigma: float) -> Tensor:
@@ -185,7 +194,7 @@ def _detail(x: Tensor) -> float:
     height, width = (side // 2 * 2 for side in x.shape[2:])
     if not height or not width:
         return 0.0
-    a = (_luminance if x.shape[1] == len(LUMINANCE) else _all)(x)[:, :, :height, :width]
+    a = x[:, :, :height, :width]
     diagonal = a[..., ::2, ::2] - a[..., 1::2, ::2] - a[..., ::2, 1::2] + a[..., 1::2, 1::2]
     return diagonal.abs().median().item() / 2 / 0.6745
 
