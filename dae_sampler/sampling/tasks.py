@@ -19,7 +19,7 @@ from ..corruption.base import Corruption
 from ..errors import InputError
 from ..noise import ImageNoise
 from ..pixels import as_images, binarise, fits, to_float
-from ..tiles import ByChannel
+from ..tiles import ByChannel, for_pictures
 from .guidance import Guided, KnownPixels, Measured, agree, drawn_classes, told
 from .linear import Operator, smoothest
 from .operators import Mask
@@ -68,7 +68,7 @@ def sample(
             chosen = drawn_classes(dae, len(mine), seed, first + at) if label is None else label[at : at + len(mine)]
             given = told(dae, None, guidance) if chosen is None else Guided(dae, chosen, guidance)
             with torch.set_grad_enabled(grad):
-                made = _run(plan, given, dae.corruption.prior(len(mine), shape, noise), noise, on_step)
+                made = _run(plan, for_pictures(given), dae.corruption.prior(len(mine), shape, noise), noise, on_step)
         yield distributed.all_gather(made, count)
 
 

@@ -14,7 +14,7 @@ from ..sampling.estimate import estimate_level
 from ..sampling.guidance import told
 from ..sampling.plan import Plan, can_estimate, start_level
 from ..sampling.samplers import Denoiser
-from ..tiles import Tiled, for_pictures
+from ..tiles import for_pictures
 from .ask import Ask
 from .desk import Tell
 from .exhibit import Exhibit
@@ -73,7 +73,6 @@ def sample(exhibit: Exhibit, ask: Ask, tell: Tell) -> None:
     plan = exhibit.plan("sample", ask.sampler, ask.steps)
     watch = Watch(exhibit.dae.corruption, plan, tell)
     dae = told(exhibit.dae, ask.label, ask.guidance)
-    dae = dae if dae.shape[1] else Tiled(dae)
     watch.finish(next(tasks.sample(dae, ask.n, plan, size=size, seed=ask.seed, batch=ask.n, on_step=watch)))
 
 

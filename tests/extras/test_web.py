@@ -192,9 +192,10 @@ def test_a_label_and_its_guidance_do_what_they_do_in_the_library(port):
 
 def test_a_model_of_any_size_takes_a_label(port):
     request = {"task": "sample", "model": "any-size-labelled", "width": 24, "height": 16, "steps": 2}
-    *_, last = ask(port, **request, label="cat")
-    assert near(last["result"], sample(MODELS["any-size-labelled"], 1, size=(24, 16), label="cat", steps=2)[0])
-    assert last["result"] != ask(port, **request)[-1]["result"]
+    for more in ({}, {"label": "cat"}, {"label": "dog"}):
+        *_, last = ask(port, **request, **more)
+        assert near(last["result"], sample(MODELS["any-size-labelled"], 1, size=(24, 16), steps=2, **more)[0])
+    assert last["result"] != ask(port, **request, label="cat")[-1]["result"]
 
 
 def test_the_score_is_that_of_the_model(port):
