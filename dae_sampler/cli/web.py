@@ -14,6 +14,8 @@ from .console import console, say
 from .options import Compute, Quiet, command
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FIRST = "mnist"
+"""The model that the page opens with: it does all that the page shows."""
 
 
 @command("dae-sampler web", "dae-sampler web mnist-erasure --port 9000", "dae-sampler web runs/faces --no-open")
@@ -41,7 +43,7 @@ def web(
     from .. import hub
     from ..web.exhibit import Exhibit
 
-    names = [model] if model else sorted(hub.shipped())
+    names = [model] if model else sorted(hub.shipped(), key=lambda name: (name != FIRST, name))
     exhibits = [Exhibit(Path(name).resolve().name.removesuffix(".safetensors"), compute.load(name)) for name in names]
     with listen(host, port) as place:
         shown = f"[{host}]" if ":" in host else host
