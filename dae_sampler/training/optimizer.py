@@ -1,7 +1,7 @@
-"""The optimiser: Muon for weight matrices, AdamW for the rest; both are torch's.
+"""The optimiser: Muon for weight matrices, torch's AdamW for the rest.
 
-Muon (Jordan et al. 2024) orthogonalises the momentum of a matrix, so that no direction dominates its update; how
-it compares with AdamW is in docs/dev/log.md. A convolution's weight (O,I,h,w) is the matrix (O, h w I).
+Muon orthogonalises the momentum of a matrix, so that no direction dominates its update; how it compares with AdamW is
+in docs/dev/log.md. A convolution's weight (O,I,h,w) is the matrix (O, h w I).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+
+from .muon import Muon
 
 if TYPE_CHECKING:
     from ..dae import DenoisingAutoencoder
@@ -32,7 +34,7 @@ class Optimizer:
 
     STATE: ClassVar[dict[type[torch.optim.Optimizer], tuple[str, ...]]] = {
         torch.optim.AdamW: ("exp_avg", "exp_avg_sq", "step"),
-        torch.optim.Muon: ("momentum_buffer",),
+        Muon: ("momentum_buffer",),
     }
 
     def __init__(self, dae: DenoisingAutoencoder, name: str, weight_decay: float) -> None:
@@ -46,14 +48,8 @@ class Optimizer:
         rest = {k: w for k, w in self.weights.items() if k not in self.matrices}
         adamw = torch.optim.AdamW(rest.values(), betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
         self.parts: list[tuple[torch.optim.Optimizer, Mapping[str, Tensor]]] = [(adamw, rest)]
-        if self.matrices:  # its updates scaled to the size of AdamW's, so that one learning rate does for both
-            muon = torch.optim.Muon(
-                self.matrices.values(),
-                weight_decay=weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-                ns_steps=3,  # of its usual 5: a third less time, and the losses do not show it
-            )
-            self.parts.append((muon, self.matrices))
+        if self.matrices:
+            self.parts.append((Muon(self.matrices.values(), weight_decay=weight_decay), self.matrices))
 
     def step(self, rate: float) -> None:
         """One step against the gradients at learning rate ``rate``; the gradients are dropped."""
