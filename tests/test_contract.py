@@ -31,7 +31,9 @@ TEXTS = [
 ]
 SMALL = {"unet": "unet(8, 16)", "conv": "conv(width=8, code=8)", "dense": "dense(16)"}
 NETWORKS = [SMALL.get(name, name) for name in NETS if ":" not in name]
-FITTING = [(text, name) for text in TEXTS for name, row in SAMPLERS.items() if row.fits(parse(text))]
+FITTING = [
+    (text, name) for text in TEXTS for name, row in SAMPLERS.items() if row.fits(parse(text)) and not row.measured
+]
 UNFITTING = [(text, name) for text in TEXTS for name, row in SAMPLERS.items() if not row.fits(parse(text))]
 SHAPE = (1, 8, 8)
 

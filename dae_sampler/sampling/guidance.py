@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..card import Card
 from ..errors import UNTOLD, InputError
+from ..noise import Noise
 from .linear import Operator
 from .plan import card_of
 from .samplers import Denoiser
@@ -82,6 +83,16 @@ class Measured:
         beyond = (operator.misfit(r, self.y) - self.noise**2) / operator.gain(operator.residual(r, self.y))
         rho2 = torch.maximum(squared_error(card, sigma), beyond)
         return operator.prox(r, self.y, self.noise**2 / rho2)
+
+    def spread(self, x: Tensor, sigma: float, share: float, noise: Noise) -> Tensor:
+        """x_tilde, near to x and to y, with noise of ``sigma`` in every direction.
+
+        With tau = noise^2 / (2 sigma)^2, the proximal step takes the noise of y along: in a direction that
+        A' (A A' + tau)^-1 A scales by w, its variance is 4 sigma^2 w (1 - w). That is at most sigma^2, and what is
+        missing is (1 - 2 w)^2 sigma^2. Of that, noise of ``share`` times the standard deviation is added.
+        """
+        added = share * sigma * noise.normal(x.shape)
+        return self.operator.prox(x + 2 * added, self.y, (self.noise / (2 * sigma)) ** 2) - added
 
 
 def squared_error(card: Card, sigma: Tensor) -> Tensor:

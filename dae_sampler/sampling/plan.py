@@ -20,8 +20,8 @@ from .samplers import SAMPLERS, Denoiser, Sampler, State
 _NOTHING_KNOWN = Card()
 LEAST_PRIOR = 5.0
 """Standard deviation of noise that hides a picture well enough to begin from."""
-RESTORING = "iterate", 8
-"""Sampler and steps of restoration by a model that cannot begin from noise."""
+FROM_MEASURED = 49 / 255
+"""The level that a sampler which knows a measurement begins at; DPIR's."""
 
 
 def card_of(dae: Denoiser, x: Tensor | None = None) -> Card:
@@ -95,7 +95,7 @@ def resolve(
     _check_task(task, dae, level)
     usual = _usual(task, dae)
     part = spec.parse_one(sampler) if sampler else None
-    row, options = _look_up(part, dae) if part else (usual.sampler, usual.options)
+    row, options = _look_up(part, dae, task) if part else (usual.sampler, usual.options)
     if noise is not None and q.is_gaussian and level is None:
         level = noise
     elif noise is not None:
@@ -107,7 +107,7 @@ def resolve(
     if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
         raise InputError(f"`steps` must be from 1 to {MAX_STEPS:,}, got {steps}")
     if task in ("sample", "inpaint", "restore") or not q.has_level:
-        return Plan(row, options, steps)
+        return Plan(row, options, steps, min(max(FROM_MEASURED, q.low), q.high) if row.measured else None)
     level = usual.level if level is None else level
     if task == "denoise" and level is None and can_estimate(dae):
         return Plan(row, options, steps, estimated=True)
@@ -135,10 +135,11 @@ def can_estimate(dae: Denoiser) -> bool:
     return q.is_gaussian and q.ranged and card_of(dae).objective == "mean"
 
 
-def _fitting(dae: Denoiser) -> list[Sampler]:
-    """The samplers that go with a model."""
+def _fitting(dae: Denoiser, task: str) -> list[Sampler]:
+    """The samplers that go with a model and a task."""
     mean = card_of(dae).objective != "consistency"
-    return [row for row in SAMPLERS.values() if row.fits(dae.corruption) and (mean or not row.means)]
+    able = [row for row in SAMPLERS.values() if row.fits(dae.corruption) and (mean or not row.means)]
+    return [row for row in able if task == "restore" or not row.measured]
 
 
 def _check_task(task: str, dae: Denoiser, level: float | None) -> None:
@@ -154,7 +155,7 @@ def _check_task(task: str, dae: Denoiser, level: float | None) -> None:
         raise InputError(f"this model has {q}: a measurement guides a model of Gaussian noise over a range of levels")
     if task == "denoise" and q.extra:
         raise InputError(f"{q} shows which pixels are damaged: give a mask to inpaint instead")
-    if task == "inpaint" and not any(row.painting is not None for row in _fitting(dae)):
+    if task == "inpaint" and not any(row.painting is not None for row in _fitting(dae, task)):
         raise InputError(f"this model has {q}: inpainting needs erasure, or Gaussian noise, over a range of levels")
 
 
@@ -177,26 +178,27 @@ def _usual(task: str, dae: Denoiser) -> Plan:
         plans.get("sample") if not (one_call or (task == "restore" and q.high < LEAST_PRIOR)) else None
     )
     if planned and task != "inpaint":
-        return Plan(*_look_up(spec.parse_one(planned["sampler"]), dae), planned["steps"], planned.get("level"))
+        return Plan(*_look_up(spec.parse_one(planned["sampler"]), dae, task), planned["steps"], planned.get("level"))
     if task == "restore" and q.high < LEAST_PRIOR:
-        return Plan(SAMPLERS[RESTORING[0]], {}, RESTORING[1])
+        return Plan(SAMPLERS["hqs"], {}, SAMPLERS["hqs"].steps)
     for name in ("euler", "iterate") if one_call else ():
         if SAMPLERS[name].fits(q):
             return Plan(SAMPLERS[name], {}, 1)
     if task == "inpaint":
-        row = next(row for row in _fitting(dae) if row.painting is not None)
+        row = next(row for row in _fitting(dae, task) if row.painting is not None)
         return Plan(row, row.painting or {}, row.steps)
-    row = _fitting(dae)[0]
+    row = _fitting(dae, task)[0]
     return Plan(row, row.usual, row.steps)
 
 
-def _look_up(part: spec.Part, dae: Denoiser) -> tuple[Sampler, dict[str, float]]:
+def _look_up(part: spec.Part, dae: Denoiser, task: str) -> tuple[Sampler, dict[str, float]]:
     """The sampler that a text names, and its options."""
     if part.name not in SAMPLERS:
         raise unknown("sampler", part.name, SAMPLERS)
     row = SAMPLERS[part.name]
-    if row not in (fitting := _fitting(dae)):
-        what = "a consistency model" if row.fits(dae.corruption) else dae.corruption
+    if row not in (fitting := _fitting(dae, task)):
+        what = f"the task {task}" if row.measured and row.fits(dae.corruption) else dae.corruption
+        what = "a consistency model" if row.means and card_of(dae).objective == "consistency" else what
         raise InputError(f"{part.name} does not go with {what}: use {' or '.join(row.name for row in fitting)}")
     for name, value in [*part.options.items(), *((str(value), None) for value in part.args)]:
         if name not in row.options or not isinstance(value, int | float):

@@ -17,6 +17,10 @@ With sigma the level and p_sigma the density smoothed by it:
     ancestral  x ~ q(x_next | x, r)                    DDPM's reverse step (Ho et al. 2020; Song et al. 2021)
     consistency  x <- r + sigma_next z                 for a consistency model (Song et al. 2023)
 
+With a measurement y of the picture (:class:`~.guidance.Measured`):
+
+    hqs        x <- r(q(. | x, y))                     half-quadratic splitting, with noise (in splitting.py)
+
 For an erasure the state is x_tilde with its mask:
 
     reveal     some erased pixels ~ Bern(r)            order-agnostic autoregression (Uria et al. 2014)
@@ -42,6 +46,7 @@ from ..errors import InputError
 from ..noise import Noise
 from ..pixels import binarise
 from .multistep import unipc
+from .splitting import hqs
 from .state import Denoiser, State
 
 
@@ -251,6 +256,8 @@ class Sampler:
     """Whether it takes r for the posterior mean, which that of a consistency model is not."""
     leaps: bool = False
     """Whether it leaves out the lowest level, because it goes to 0 from any."""
+    measured: bool = False
+    """Whether it needs a denoiser that knows a measurement, and so serves to restore alone."""
     keeps_mask: bool = True
     """Whether it keeps the mask that a state carries; if not, pixels known by that mask are forgotten."""
 
@@ -272,6 +279,7 @@ _ROWS = (
     Sampler(euler, 40, _sigmas, means=True),
     Sampler(unipc, 6, _sigmas, means=True),
     Sampler(langevin, 200, _sigmas, means=True),
+    Sampler(hqs, 8, _sigmas, means=True, measured=True),
     Sampler(consistency, 2, _sigmas, painting={}, leaps=True),
     Sampler(reveal, 98, _erasure_rates, painting={}),
     Sampler(walk, 50, lambda q: q.has_level, keeps_mask=False),

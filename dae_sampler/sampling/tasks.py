@@ -180,8 +180,8 @@ def restore(
 ) -> Iterator[Tensor]:
     """Pictures of which y = A x + noise was measured: ``samples`` of each, one after the other.
 
-    Sampling starts from noise where the model's highest level hides a picture, else from the smoothest picture that
-    goes with y, to which noise of that level is added if the sampler follows falling levels.
+    Sampling starts from noise where the model's highest level hides a picture, else, and by ``hqs``, from the smoothest
+    picture that goes with y, to which noise of that level is added if the sampler expects it.
 
     Args:
         dae: the model.
@@ -207,11 +207,11 @@ def restore(
             start = smoothest(operator, y, noise)
             check_restored(dae, start, y)
             y, start = y.repeat_interleave(samples, 0), start.repeat_interleave(samples, 0)
-            if q.high >= LEAST_PRIOR:
+            if q.high < LEAST_PRIOR or plan.sampler.measured:
+                start = _from_smooth(plan, q, start, source)
+            else:
                 _, channels, height, width = start.shape
                 start = q.prior(len(start), (channels, height, width), source)
-            else:
-                start = _from_smooth(plan, q, start, source)
             made = _run(plan, Measured(dae, y, operator, noise), start, source, on_step)
             made = agree(operator, made, y.cpu(), noise)
         yield made
@@ -220,8 +220,7 @@ def restore(
 def measure(operator: Operator, images: Tensor, noise: float, seed: int = 0, first: int = 0) -> Tensor:
     """y = A x + noise z of images (B,C,H,W), uint8 or float: what :func:`restore` takes.
 
-    The noise of image i is a function of (seed, first + i), and none that :func:`restore` uses.
-    """
+    The noise of image i is a function of (seed, first + i), and none that :func:`restore` uses."""
     y = operator.apply(to_float(images))
     return operator.measured(y + noise * ImageNoise(seed + 1, first, len(y), y.device).normal(y.shape))
 
@@ -287,8 +286,9 @@ def check_mask(keep: Tensor, images: Tensor) -> None:
 
 
 def _from_smooth(plan: Plan, q: Corruption, x: Tensor, noise: ImageNoise) -> Tensor:
-    """``x``, with noise of the highest level if the sampler follows falling ones."""
-    return q.draw(x, torch.tensor(q.high, device=x.device), noise).x_tilde if plan.sampler.anneals else x
+    """``x``, with noise of the highest level if the sampler expects it."""
+    own = plan.sampler.measured or not plan.sampler.anneals
+    return x if own else q.draw(x, torch.tensor(q.high, device=x.device), noise).x_tilde
 
 
 def _run(plan: Plan, dae: Denoiser, x: Tensor, noise: ImageNoise, on_step: OnStep | None) -> Tensor:

@@ -13,6 +13,7 @@ from dae_sampler.sampling import Mask, Measured, Pair, tasks
 from dae_sampler.sampling.guidance import squared_error
 from dae_sampler.sampling.linear import smoothest
 from dae_sampler.sampling.operators import parse
+from dae_sampler.sampling.plan import resolve
 from dae_sampler.tiles import GreyOrColour
 
 SHAPE = (3, 8, 12)
@@ -98,6 +99,40 @@ def test_the_measured_denoiser_is_exact_for_gaussian_data(text):
     torch.testing.assert_close(made.double(), exact, atol=2e-3, rtol=0)
 
 
+class Given:
+    """Noise that is what it was given."""
+
+    def __init__(self, z):
+        self.z = z
+
+    def normal(self, shape):
+        return self.z.expand(shape)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "own"])
+def test_spread_makes_noise_of_sigma_in_every_direction(text):
+    """Of that in y and of its own; whatever y says, around the proximal step."""
+    a, sigma, noise = operator(text), 0.2, 0.05
+    guided = Measured(GaussianData(shape=SHAPE), torch.zeros_like(a.apply(torch.zeros(1, *SHAPE))), a, noise)
+    n = int(np.prod(SHAPE))
+    nothing = torch.zeros(n, *SHAPE)
+    own = guided.spread(nothing, sigma, 1.0, Given(torch.eye(n).view(n, *SHAPE))).flatten(1).T.double()
+    matrix = dense(a)
+    tau = noise**2 / (2 * sigma) ** 2
+    taken = matrix.T @ torch.linalg.inv(matrix @ matrix.T + tau * torch.eye(len(matrix)))
+    covariance = own @ own.T + noise**2 * taken @ taken.T
+    torch.testing.assert_close(covariance, sigma**2 * torch.eye(n, dtype=torch.float64), atol=1e-4, rtol=0)
+
+
+def test_hqs_serves_to_restore_alone_and_begins_below_noise_that_hides_the_picture():
+    dae = dae_sampler.load("photo-grey")
+    assert resolve("restore", dae).sampler.name == "hqs"
+    assert resolve("restore", dae).level == resolve("restore", dae_sampler.load("mnist"), "hqs").level == 49 / 255
+    for task in ("denoise", "refine"):
+        with pytest.raises(InputError, match=f"hqs does not go with the task {task}"):
+            resolve(task, dae, "hqs", level=0.1)
+
+
 def test_samples_of_the_identity_have_the_posterior_mean_and_variance():
     s, mu, noise = 0.04, 0.4, 0.1
     data = GaussianData(mu, s, "gaussian(0.002..20)", (1, 16, 16))
@@ -124,7 +159,7 @@ def test_restorations_agree_with_the_measurement_to_within_its_noise(text, noise
     dae = dae_sampler.load("mnist")
     x = dae_sampler.sample(dae, 3, seed=5, steps=10)
     y = tasks.measure(a, x, noise)
-    for sampler, steps in (("iterate", 4), ("dpm(eta=1)", 8)):
+    for sampler, steps in (("iterate", 4), ("hqs", 4), ("dpm(eta=1)", 8)):
         made = dae_sampler.restore(dae, y, a, noise=noise, sampler=sampler, steps=steps)
         assert (a.misfit(made, y).sqrt() <= 1.1 * noise + 1e-6).all()
 

@@ -140,7 +140,7 @@ def test_refine_corrupts_and_denoise_does_not(gaussian_data):
         "walk(draw=1)",
         "ancestral(resample=2)",
         "dpm(eta=1)",
-        *sorted(set(samplers.SAMPLERS) - {"reveal", "reconstruct"}),
+        *sorted(set(samplers.SAMPLERS) - {"hqs", "reveal", "reconstruct"}),
     ],
 )
 def test_an_image_depends_on_seed_and_index_alone(gaussian_data, sampler):
