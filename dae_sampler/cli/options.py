@@ -74,8 +74,8 @@ class How:
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="dpm, unipc, heun, euler, ancestral, langevin, walk, iterate, hqs, consistency or reveal, with options "
-            "as in 'iterate(eta=0.5)', 'heun(churn=0.1)', 'walk(draw=1)', 'reveal(temperature=0.8, means=1)'; "
+            help="dpm, unipc, heun, euler, ancestral, langevin, walk, iterate, hqs, consistency or reveal, with "
+            "options as in 'iterate(eta=0.5)', 'heun(churn=0.1)', 'walk(draw=1)', 'reveal(temperature=0.8, means=1)'; "
             "default: the model's best."
         ),
     ] = None
