@@ -6,10 +6,13 @@
     python benchmarks/anomaly.py tiles runs/tiles DATA/tiles runs/tiles-split              # the half to choose by
     python benchmarks/anomaly.py tiles runs/tiles DATA/tiles runs/tiles-split --half report   # once
     python benchmarks/anomaly.py mnist --data-root DATA [--leave-out] [--steps 500] [--digits 10] [--images 10000]
+    python benchmarks/anomaly.py plant runs/strangers --data-root DATA --emoji DATA/emoji64
+    dae-sampler anomaly mnist runs/strangers --map --out runs/strangers.csv
 
 ``tiles`` gives the AUROC of pictures for each kind of defect and over all, and that of pixels over all pictures, the
 good ones among them, at the size of the masks. ``mnist`` trains on one digit and takes the nine others as anomalies, or
-the other way round. All good pictures that are compared with are those of the training.
+the other way round. All good pictures that are compared with are those of the training. ``plant`` writes a folder of
+990 test digits and ten pictures that do not belong there.
 """
 
 from __future__ import annotations
@@ -158,11 +161,32 @@ def mnist(root: Path, leave_out: bool, steps: int, digits: int, images: int, see
     report({name: {"mean": float(np.mean(list(row.values()))), **row} for name, row in rows.items()})
 
 
+def plant(out: Path, root: Path, emoji: Path, seed: int) -> None:
+    """A folder of digits with ten strangers among them, each named for what it is."""
+    from torchvision.datasets import MNIST
+
+    digits = MNIST(root, train=False, download=True).data.numpy()
+    made = {f"digit-{i:03}": digits[i] for i in range(990)}
+    a, b, c, d = digits[1000:1004]
+    noise = np.random.default_rng(seed).integers(0, 256, (28, 28)).astype(np.uint8)
+    shuffled = np.random.default_rng(seed).permutation(d.flatten()).reshape(28, 28)
+    strangers = {"black": 0 * a, "white": 0 * a + 255, "noise": noise, "inverted": 255 - a, "shuffled": shuffled}
+    strangers |= {"two-at-once": np.maximum(a, b), "torn": np.concatenate([c[14:], c[:14]])}
+    for path in sorted(emoji.rglob("*.png"))[:: len(list(emoji.rglob("*.png"))) // 3][:3]:
+        picture = Image.open(path).convert("RGBA")
+        ground = Image.new("RGBA", picture.size, "black")
+        small = Image.alpha_composite(ground, picture).convert("L").resize((28, 28))
+        strangers[f"emoji-{path.stem}"] = np.asarray(small)
+    out.mkdir(parents=True)
+    for name, pixels in (made | {f"stranger-{name}": pixels for name, pixels in strangers.items()}).items():
+        Image.fromarray(pixels).save(out / f"{name}.png")
+
+
 def main() -> None:
     """Parse and run one part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    of_split, of_tiles, of_mnist = (parts.add_parser(name) for name in ("split", "tiles", "mnist"))
+    of_split, of_tiles, of_mnist, of_plant = (parts.add_parser(name) for name in ("split", "tiles", "mnist", "plant"))
     of_split.add_argument("data", type=Path)
     of_split.add_argument("out", type=Path)
     of_split.add_argument("--random", dest="at_random", action="store_true")
@@ -176,10 +200,13 @@ def main() -> None:
     of_mnist.add_argument("--steps", type=int, default=500)
     of_mnist.add_argument("--digits", type=int, default=10)
     of_mnist.add_argument("--images", type=int, default=10_000)
-    for one in (of_split, of_tiles, of_mnist):
+    of_plant.add_argument("out", type=Path)
+    of_plant.add_argument("--data-root", dest="root", type=Path, default=named.default_root())
+    of_plant.add_argument("--emoji", type=Path, required=True, help="a folder of pictures in colour")
+    for one in (of_split, of_tiles, of_mnist, of_plant):
         one.add_argument("--seed", type=int, default=0)
     arguments = vars(parser.parse_args())
-    {"split": split, "tiles": tiles, "mnist": mnist}[arguments.pop("part")](**arguments)
+    {"split": split, "tiles": tiles, "mnist": mnist, "plant": plant}[arguments.pop("part")](**arguments)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 python benchmarks/restore.py pictures FOLDER --table set12 --model photo-grey [--only METHOD] [--most 3]
 python benchmarks/restore.py error FOLDER --model photo-grey
 python benchmarks/restore.py digits --data-root DATA
+python benchmarks/restore.py shown
 
 deepinv 0.5, torchmetrics and ptwt are needed. Its methods get our denoiser and our operators, so that they undo the
 same damage. The edges go round, as in the published tables. What was measured of pictures is kept in
@@ -29,6 +30,7 @@ from torch import Tensor
 import dae_sampler
 from dae_sampler.data.folder import find
 from dae_sampler.evaluation.fidelity import psnr, ssim
+from dae_sampler.gallery import grid, save_picture
 from dae_sampler.noise import ImageNoise
 from dae_sampler.sampling import Mask, Measured, Operator, Pair, tasks
 from dae_sampler.sampling.estimate import expected_error
@@ -342,6 +344,19 @@ def digits(data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")], n
     noisy = tasks.measure(same, x, 0.4)
     rows.append(["noise 0.4", "`restore`", *_judged(judge, dae_sampler.restore(dae, noisy, same, noise=0.4), labels)])
     fill(TABLES, "digits", ["test digits", "by", "Fréchet distance", "label kept"], rows, time.monotonic() - began)
+
+
+@app.command()
+def shown() -> None:
+    """A photograph blurred by motion, restored, and as it was."""
+    place = DOCS / "results" / "restoration"
+    place.mkdir(exist_ok=True)
+    picture = np.array(Image.open(DOCS / "images" / "chelsea.png").convert("RGB"))
+    x, operator = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255, motion(15, 30)
+    y = tasks.measure(operator, x, BLURRED)
+    made = dae_sampler.restore(dae_sampler.load("photo-colour"), y, operator, noise=BLURRED)
+    save_picture(grid(torch.cat([y, made, x]).clamp(0, 1), columns=3), place / "motion.png")
+    print(f"PSNR {psnr(made, x).item():.2f} dB")
 
 
 def _judged(judge, made: Tensor, labels: Tensor) -> list[str]:

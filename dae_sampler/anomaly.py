@@ -8,7 +8,9 @@ Two scores, each first a map, one number a pixel.
 
 nats a pixel. Bright, dark and grainy pictures cost more everywhere, so each level's e, averaged over ``WINDOW`` pixels
 square, is divided by its median over the picture, plus the mean of good pictures at that level, which the card has: a
-pixel is judged against its own picture, and one of an empty ground against others. The map is the mean over the levels.
+pixel is judged against its own picture, and one of an empty ground against others. The median counts up to ``CAP``
+times that mean, so that a picture which costs far more than good ones, everywhere, is not its own excuse. The map is
+the mean over the levels.
 
 **Neighbours.** The map of features f of the network (:mod:`.encoder`), each averaged over its 3x3 neighbours and in
 units of its standard deviation, is compared with those of good pictures, wherever in them they lie: the map is the mean
@@ -46,6 +48,7 @@ LEVELS = (0.5, 1.0)
 """Of the corruption's usual level."""
 WINDOW = 5
 WORST = 0.003
+CAP = 3.0
 MARGIN, WIDEST = 8, 16
 """At the border of a picture, an eighth of its shorter side but at most ``WIDEST`` pixels, does not count: there the
 network sees one side only, and pictures of things end."""
@@ -198,8 +201,9 @@ def smooth(maps: Tensor) -> Tensor:
 
 
 def relative(maps: Tensor, expected: float = 0.0) -> Tensor:
-    """(B,H,W) over the median of each, plus what is expected of all."""
-    return maps / (maps.flatten(1).median(1).values + expected).clamp(min=1e-9)[:, None, None]
+    """(B,H,W) over the median of each, up to ``CAP`` times what is expected of all, plus that; 0 is not known."""
+    own = maps.flatten(1).median(1).values.clamp(max=CAP * expected or math.inf)
+    return maps / (own + expected).clamp(min=1e-9)[:, None, None]
 
 
 def score(maps: Tensor) -> Tensor:

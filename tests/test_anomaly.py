@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import GaussianData
+from torchvision.datasets import MNIST
 
+import dae_sampler
 from dae_sampler import DenoisingAutoencoder, InputError, Recipe, anomaly, fit
 from dae_sampler.card import Card
 
@@ -60,6 +62,22 @@ def test_on_an_empty_ground_others_set_the_scale():
     maps = anomaly.Excess(dae)(torch.rand(1, 1, 8, 8))
     dae.card = replace(dae.card, excess=((0.1, 1e3), (1.0, 1e3)))
     assert (anomaly.Excess(dae)(torch.rand(1, 1, 8, 8)) < maps.min()).all()
+
+
+def test_a_picture_that_is_odd_everywhere_is_not_its_own_excuse():
+    even = torch.full((1, 9, 9), 0.1)
+    assert anomaly.relative(even, expected=0.1).max() == pytest.approx(0.5)
+    most = anomaly.CAP * 0.1
+    assert anomaly.relative(100 * even, expected=0.1).max() == pytest.approx(10 / (most + 0.1))
+
+
+def test_the_threshold_of_the_model_of_digits_holds_for_test_digits(data_root):
+    dae = dae_sampler.load("mnist")
+    digits = MNIST(data_root, train=False).data[:200, None] / 255
+    scores = anomaly.score(anomaly.Excess(dae)(digits))
+    above = (scores > anomaly.threshold(dae.card.anomaly, 0.1)).float().mean()
+    assert 0.04 < above < 0.18  # four standard deviations of both samples
+    assert anomaly.score(anomaly.Excess(dae)(1 - digits[:1])) > scores.max()
 
 
 def test_the_memory_finds_what_no_good_picture_holds():
