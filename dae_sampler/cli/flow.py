@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
 
 from .. import files
 from ..errors import InputError
@@ -32,6 +34,9 @@ class Places:
     every: Every = 1
     over: Over = "black"
     strict: Strict = False
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave results alone that are there and newer than their pictures.")
+    ] = False
     quiet: Quiet = False
 
     def film(self) -> Film | None:

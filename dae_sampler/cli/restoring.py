@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from .console import Bar, counted, listed, say, say_notes
 from .error_maps import MAP, ErrorMaps
 from .flow import Apply, Now, Places, Reading, Shown, Watcher, beside_of, destination, guard, is_array, range_of
@@ -76,6 +77,8 @@ class Job:
         """Restore all, and say what was done."""
         from .. import distributed
 
+        if not self.whole and self.places.resume:
+            raise InputError("`resume` is for picture files and a model of any size: leave it out, and begin anew")
         if not self.whole and distributed.get_rank():
             return  # images in batches are the first process's
         count, notes, skipped = self._files() if self.whole else self._images()
@@ -97,10 +100,11 @@ class Job:
         from ..data.whole import open_files
 
         todo = open_files(self.source, self.out, strict=self.places.strict, large=self.large, span=self.span)
-        todo.check_apart(self.also, [*self.versions.kinds(), *([MAP] if self.errors else [])], self.reads)
+        kinds = [*self.versions.kinds(), *([MAP] if self.errors else [])]
+        todo.check_apart(self.also, kinds, self.reads)
         if self.watcher:
             self.watcher.check(map(todo.name_of, todo.found))
-        count, notes, skipped = restore_all(todo, self._page, self._begin)
+        count, notes, skipped = restore_all(todo.restore(self._page, kinds, self.places.resume), todo, self._begin)
         self.kinds = sum(distributed.gather([self.kinds]), Counter[int]())
         return count, notes, skipped
 
@@ -175,20 +179,21 @@ class Job:
 
 
 def restore_all(
-    todo: PictureFiles, apply: Callable[[Page], dict[str, Tensor]], begin: Callable[[Bar], None] = lambda bar: None
+    restored: Iterator[Done], todo: PictureFiles, begin: Callable[[Bar], None]
 ) -> tuple[int, list[str], list[str]]:
-    """Picture files by a task, with a bar, on all processes; how many were restored, notes, and what was skipped.
-
-    ``begin`` is told of the bar.
-    """
+    """Picture files as they are restored, on all processes, with a bar that ``begin`` is told of; how many were, notes,
+    and what was skipped."""
     from .. import distributed
 
     done: list[Done] = []
     with Bar("restoring", len(todo.found), "pictures") as bar:
         begin(bar)
-        for one in todo.restore(apply):
+        for one in restored:
             done.append(one)
             bar.reach(min(len(todo.found), len(done) * distributed.get_world_size()), len(todo.found))
     everyone: list[Done] = distributed.gather(done)
     skipped = [one.skipped for one in everyone if one.skipped]
-    return len(everyone) - len(skipped), [*todo.notes, *(note for one in everyone for note in one.notes)], skipped
+    left = sum(one.left for one in everyone)
+    before = [f"{counted(left, 'picture')} restored before, left as they are"] if left else []
+    notes = [*todo.notes, *before, *(note for one in everyone for note in one.notes)]
+    return len(everyone) - len(skipped) - left, notes, skipped

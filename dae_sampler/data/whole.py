@@ -60,6 +60,8 @@ class Done(NamedTuple):
     """Why it could not be read."""
     notes: tuple[str, ...] = ()
     """What people should know of it; the same sentence for the same kind of thing."""
+    left: bool = False
+    """Whether it was restored before, and was left as it is."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,35 @@ class PictureFiles:
         Raises:
             InputError: naming the file.
         """
-        suffixes = {path: (path.suffix, ".png", ".tif") for path in self.found}
-        goals = (self.goal(path, suffix, kind) for path in suffixes for suffix in suffixes[path] for kind in kinds)
+        goals = (goal for path in self.found for some in self._goals(path, kinds) for goal in some)
         files.check_apart([*self.found, *reads], [*goals, *also])
 
-    def restore(self, apply: Apply) -> Iterator[Done]:
+    def _goals(self, path: Path, kinds: Sequence[str]) -> Iterator[list[Path]]:
+        """Where the results of a file may go, of every kind: by each suffix that they may have."""
+        for suffix in dict.fromkeys((path.suffix, ".png", ".tif")):
+            yield [self.goal(path, suffix, kind) for kind in kinds]
+
+    def _finished(self, path: Path, kinds: Sequence[str]) -> Path | None:
+        """The result of a file, if those of every kind are there and as new as the file."""
+        for goals in self._goals(path, kinds):
+            if all(goal.is_file() and goal.stat().st_mtime_ns >= path.stat().st_mtime_ns for goal in goals):
+                return goals[0]
+        return None
+
+    def restore(self, apply: Apply, kinds: Sequence[str] = ("",), resume: bool = False) -> Iterator[Done]:
         """Restore each file by ``apply``, and write it.
 
-        Under torchrun each process has its share of the files; a file is the same whoever computes it.
+        Under torchrun each process has its share of the files; a file is the same whoever computes it. To ``resume``
+        leaves files alone whose results, of all ``kinds``, are there.
 
         Raises:
             InputError: a file cannot be read and is the only one, or ``strict`` is set; or one cannot be written.
         """
         for number in range(distributed.get_rank(), len(self.found), distributed.get_world_size()):
             path = self.found[number]
+            if resume and (before := self._finished(path, kinds)):
+                yield Done(path, before, left=True)
+                continue
             try:
                 source = read_file(path, large=self.large)
             except InputError as error:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -143,3 +144,24 @@ def test_evaluate_adds_noise_and_tells_how_near_the_restored_pictures_are(comman
         assert 0 < row["ssim_before"] < 1
     assert "PSNR" in command("evaluate", noisy, "--test", "clean", "--level", 0.1)
     assert "outside" in command("evaluate", noisy, "--test", "clean", "--level", 2, code=2)
+
+
+def test_a_stopped_folder_goes_on_where_it_was(command, model, tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 30), dtype=np.uint8)).save(f"in/{i}.png")
+    asked = ("refine", model, "in", "--steps", 2, "--level", 0.1, "--out")
+    command(*asked, "whole")
+    command(*asked, "out", "--resume")
+    Image.new("L", (3, 3)).save("out/1.png")  # would be overwritten, were it done again
+    (tmp_path / "out" / "2.png").unlink()
+    os.utime("in/3.png")  # newer than its result
+    Image.new("L", (3, 3)).save("out/3.png")
+    os.utime("out/3.png", (1, 1))
+    said = command(*asked, "out", "--resume")
+    assert "2 pictures restored before" in said
+    assert "2 images by" in said
+    assert Image.open("out/1.png").size == (3, 3)
+    for done in (0, 2, 3):
+        assert np.array_equal(Image.open(f"out/{done}.png"), Image.open(f"whole/{done}.png"))
+    assert "error" in command("denoise", "mnist", "in", "--resize", "--level", 0.5, "--resume", code=2)
