@@ -93,6 +93,7 @@ def tasks(data: Path) -> dict[str, Task]:
     go_on = ["train", "--resume", "--out", "run", "--quiet"]
     into = ["--out", "run", "--quiet"]
     distil = ["distil", str(fixed), "--data", str(data / "classes"), *STEPS[:6], "--precision", "float32", *into]
+    tiles = ["denoise", str(model), str(data / "large"), "--level", "0.1", "--steps", "1", "--out", "out", "--quiet"]
     made = {
         "train": Task(["train", "digits", *STEPS, *into], go_on),
         "crops": Task(["train", str(data / "clean"), "--crop", "16", *STEPS, *into], go_on),
@@ -100,9 +101,7 @@ def tasks(data: Path) -> dict[str, Task]:
         "labels": Task(["train", str(data / "classes"), "--labels", "auto", *STEPS, *into], go_on),
         "distil": Task(distil, ["distil", str(fixed), "--resume", *into]),
         "decode": Task(["train", str(data / "large"), "--crop", "16", *STEPS, *into], go_on, mapped=True),
-        "tiles": Task(
-            ["denoise", str(model), str(data / "large"), "--level", "0.1", "--steps", "1", "--out", "out", "--quiet"]
-        ),
+        "tiles": Task(tiles, [*tiles, "--resume"]),
         "export": Task(["export", str(model), "out.onnx", "--quiet"]),
     }
     if not all(map(find_spec, ("onnxruntime", "onnxscript"))):
