@@ -197,8 +197,8 @@ def _look_up(part: spec.Part, dae: Denoiser, task: str) -> tuple[Sampler, dict[s
         raise unknown("sampler", part.name, SAMPLERS)
     row = SAMPLERS[part.name]
     if row not in (fitting := _fitting(dae, task)):
-        what = f"the task {task}" if row.measured and row.fits(dae.corruption) else dae.corruption
-        what = "a consistency model" if row.means and card_of(dae).objective == "consistency" else what
+        why = f"the task {task}" if row.measured else "a consistency model"
+        what = why if row.fits(dae.corruption) else dae.corruption
         raise InputError(f"{part.name} does not go with {what}: use {' or '.join(row.name for row in fitting)}")
     for name, value in [*part.options.items(), *((str(value), None) for value in part.args)]:
         if name not in row.options or not isinstance(value, int | float):
