@@ -226,8 +226,10 @@ METHODS: dict[str, Callable] = {
     "dae-sampler, `hqs`, 20 steps": by_us("hqs", 20),
     "dae-sampler, `iterate`, 8 steps": by_us("iterate", 8),
     "dae-sampler, `dpm`, 8 steps": by_us("dpm", 8),
-    "dae-sampler, one of 8 samples": by_us("dpm(eta=1)", 10),
-    "dae-sampler, mean of 8 samples": by_us("dpm(eta=1)", 10, samples=8),
+    "dae-sampler, `dpm(eta=1)`, 10 steps": by_us("dpm(eta=1)", 10),
+    "dae-sampler, mean of 8 by `dpm(eta=1)`": by_us("dpm(eta=1)", 10, samples=8),
+    "dae-sampler, `walk`, 10 steps": by_us("walk", 10),
+    "dae-sampler, mean of 8 by `walk`": by_us("walk", 10, samples=8),
     "in logits, by mirror steps": by_mirror,
 }
 

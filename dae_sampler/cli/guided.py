@@ -59,8 +59,9 @@ def restore(
 
     with joined(compute, places.quiet):
         dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
-        sampler = "dpm(eta=1)" if samples > 1 and how.sampler is None and not how.steps else how.sampler
-        plan = resolve("restore", dae, sampler, how.steps)
+        plan = resolve("restore", dae, how.sampler, how.steps)
+        if samples > 1 and plan.sampler.measured and not how.sampler:  # whose results hardly differ
+            plan = resolve("restore", dae, "walk", how.steps or 20)
         a, sigma = parse(operator, load_mask), parse_number(noise, "noise")
         simulation = Simulation(a, sigma, samples, compute.seed) if simulate else None
 

@@ -175,12 +175,13 @@ def _usual(task: str, dae: Denoiser) -> Plan:
     q, plans = dae.corruption, card_of(dae).plans
     one_call = task == "denoise" and not (q.ranged and dae.shape[1])  # one level or any size: restored by r, once
     planned: dict[str, Any] | None = plans.get(task) or (
-        plans.get("sample") if not (one_call or (task == "restore" and q.high < LEAST_PRIOR)) else None
+        plans.get("sample") if not (one_call or task == "restore") else None
     )
     if planned and task != "inpaint":
         return Plan(*_look_up(spec.parse_one(planned["sampler"]), dae, task), planned["steps"], planned.get("level"))
-    if task == "restore" and q.high < LEAST_PRIOR:
-        return Plan(SAMPLERS["hqs"], {}, SAMPLERS["hqs"].steps)
+    if task == "restore":
+        name, steps = ("hqs", 8) if q.high < LEAST_PRIOR else ("walk", 20)
+        return Plan(SAMPLERS[name], {}, steps)
     for name in ("euler", "iterate") if one_call else ():
         if SAMPLERS[name].fits(q):
             return Plan(SAMPLERS[name], {}, 1)

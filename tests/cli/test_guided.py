@@ -26,7 +26,7 @@ def models(tmp_path, monkeypatch):
 
 def test_larger_pictures_stay_what_they_were_and_say_their_new_size(command, models):
     text = command("restore", "any.safetensors", "in", "--operator", "downsample(2)", "--steps", 1, "--out", "out")
-    assert "2 images by iterate, 1 step" in text
+    assert "2 images by hqs from level 0.192157, 1 step" in text
     with tifffile.TiffFile("out/deep.tif") as file:
         assert (file.asarray().shape, file.asarray().dtype) == ((40, 60), np.uint16)
         assert file.pages[0].tags["XResolution"].value == (600, 1)
