@@ -237,7 +237,7 @@ def restore(
         noise: standard deviation of the noise in y, 1e-4 to 10 in units of [0,1].
         samples: restorations of each measurement; their mean estimates the posterior mean.
         sampler, steps, seed, batch, on_step, grad: as for :func:`refine`. A model whose noise is too weak to begin from
-            takes ``hqs``, which gives a restoration of little error; those of ``dpm(eta=1)`` differ more.
+            takes ``hqs``, which gives a restoration of little error; those of ``walk``, for other models, differ more.
 
     Returns:
         float32 (N * samples,C,H,W) on the CPU, in [0,1]: the restorations of the first measurement first.

@@ -85,7 +85,7 @@ class Measured:
         return operator.prox(r, self.y, self.noise**2 / rho2)
 
     def spread(self, x: Tensor, sigma: float, share: float, noise: Noise) -> Tensor:
-        """x_tilde, near to x and to y, with noise of ``sigma`` in every direction.
+        """x_tilde (B,C,H,W), near to ``x`` (B,C,H,W) and to y, with noise of ``sigma`` in every direction.
 
         With tau = noise^2 / (2 sigma)^2, the proximal step takes the noise of y along: in a direction that
         A' (A A' + tau)^-1 A scales by w, its variance is 4 sigma^2 w (1 - w). That is at most sigma^2, and what is

@@ -22,6 +22,8 @@ LEAST_PRIOR = 5.0
 """Standard deviation of noise that hides a picture well enough to begin from."""
 FROM_MEASURED = 49 / 255
 """The level that a sampler which knows a measurement begins at; DPIR's."""
+DRAWING = "walk", 20
+"""Sampler and steps of restorations that differ: by models that begin from noise, and of several."""
 
 
 def card_of(dae: Denoiser, x: Tensor | None = None) -> Card:
@@ -180,7 +182,7 @@ def _usual(task: str, dae: Denoiser) -> Plan:
     if planned and task != "inpaint":
         return Plan(*_look_up(spec.parse_one(planned["sampler"]), dae, task), planned["steps"], planned.get("level"))
     if task == "restore":
-        name, steps = ("hqs", 8) if q.high < LEAST_PRIOR else ("walk", 20)
+        name, steps = ("hqs", SAMPLERS["hqs"].steps) if q.high < LEAST_PRIOR else DRAWING
         return Plan(SAMPLERS[name], {}, steps)
     for name in ("euler", "iterate") if one_call else ():
         if SAMPLERS[name].fits(q):

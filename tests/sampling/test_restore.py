@@ -111,7 +111,7 @@ class Given:
 
 @pytest.mark.parametrize("text", [*TEXTS, "own"])
 def test_spread_makes_noise_of_sigma_in_every_direction(text):
-    """Of that in y and of its own; whatever y says, around the proximal step."""
+    """Of that in y and of its own."""
     a, sigma, noise = operator(text), 0.2, 0.05
     guided = Measured(GaussianData(shape=SHAPE), torch.zeros_like(a.apply(torch.zeros(1, *SHAPE))), a, noise)
     n = int(np.prod(SHAPE))
