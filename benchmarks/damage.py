@@ -47,9 +47,9 @@ from dae_sampler.tiles import for_pictures
 PICTURES = DOCS / "results" / "damage"
 NAMES = ("shipped", "documents-by-text", "documents-published", "photos", "astronomy", "camera")
 TABLES = dict.fromkeys(NAMES, DOCS / "results" / "damage.md")
-NET = "unet(32, 64, 128, blocks=2)"
+NET = "unet(32, 64, 128)"
 MODELS = Path("runs/damage")
-BATCH = 128
+BATCH = 32
 SIGMA = 25 / 255
 TERMS = (
     "pages of NoisyOffice (Castro-Bleda, España-Boquera, Pastor-Pellicer, Zamora-Martínez, UCI), as in Denoising Dirty "
@@ -63,14 +63,22 @@ Seed = Annotated[int, typer.Option(min=0)]
 
 
 def trained(
-    name: str, data: Crops, corruption: str | Corruption, steps: int, seed: int, loss: str = "bce", batch: int = BATCH
+    name: str,
+    data: Crops,
+    corruption: str | Corruption,
+    steps: int,
+    seed: int,
+    *,
+    net: str = NET,
+    loss: str = "bce",
+    batch: int = BATCH,
 ) -> DenoisingAutoencoder:
     """A model of any size, trained on crops; on the CPU. It is kept in ``MODELS``, and taken from there if it is."""
     path = MODELS / f"{name}-{steps}-{batch}-{seed}.safetensors"
     if path.is_file():
         return dae_sampler.load(path)
     device = pick_device("auto")
-    dae = DenoisingAutoencoder(NET, corruption, (data.channels, None, None), loss, seed).to(device)
+    dae = DenoisingAutoencoder(net, corruption, (data.channels, None, None), loss, seed).to(device)
     dae.precision = pick_precision("auto", device)
     began = time.monotonic()
     fit(dae, data, Recipe(steps=steps, batch=batch, lr=3e-3, every=max(1, steps // 10), augment="turn", seed=seed))
@@ -200,19 +208,22 @@ def errors_of(made: dict[str, list[Tensor]], clean: list[Tensor], alike: Tensor)
 
 
 @app.command()
-def documents(data: Data, split: str = "by-text", steps: Steps = 6000, seed: Seed = 0) -> None:
-    """RMSE over all pixels of the test pages, beside the same network by other losses."""
+def documents(
+    data: Data, split: str = "by-text", steps: Steps = 3000, seed: Seed = 0, side: int = 64, losses: str = "bce,mse,mae"
+) -> None:
+    """RMSE over all pixels of the test pages, by the same network and one loss after another."""
     began = time.monotonic()
     names: dict[str, list[str]] = json.loads((data / "documents" / f"split-{split}.json").read_text())
     dirty, clean, alike = tested(data, names)
     made: dict[str, list[Tensor]] = {"dirty": dirty, "median background removed": list(map(without_background, dirty))}
-    crops = pages(data, names["train"])
-    for loss in ("bce", "mse", "mae"):
-        dae = for_pictures(trained(f"documents-{split}-{loss}", crops, "given", steps, seed, loss))
+    crops = pages(data, names["train"], side)
+    for loss in losses.split(","):
+        dae = for_pictures(trained(f"documents-{split}-{loss}", crops, "given", steps, seed, loss=loss))
         made[f"pairs, by {loss}"] = [denoise(dae, page) for page in dirty]
     header, rows = errors_of(made, clean, alike)
     chosen = sorted(range(len(dirty)), key=lambda i: alike[i].item())[:3]  # the strangest stains
-    show(f"documents-{split}", [(dirty[i][0], made["pairs, by bce"][i][0], clean[i][0]) for i in chosen])
+    best = made[f"pairs, by {losses.partition(',')[0]}"]
+    show(f"documents-{split}", [(dirty[i][0], best[i][0], clean[i][0]) for i in chosen])
     fill(TABLES, f"documents-{split}", header, rows, time.monotonic() - began)
 
 
@@ -220,7 +231,8 @@ def documents(data: Data, split: str = "by-text", steps: Steps = 6000, seed: See
 def ship(data: Data, out: Path, steps: Steps = 12_000, side: int = 96, batch: int = 48, seed: Seed = 0) -> None:
     """Train the model of documents on the 72 pages of one text, and write it to OUT, in half precision."""
     names = json.loads((data / "documents" / "split-by-text.json").read_text())["train"]
-    dae = trained("document", pages(data, names, side), "given", steps, seed, batch=batch)
+    net = "unet(32, 64, 128, blocks=2)"
+    dae = trained("document", pages(data, names, side), "given", steps, seed, net=net, batch=batch)
     plans = {"denoise": {"sampler": "reconstruct", "steps": 1}}
     facts = {"data": "NoisyOffice, 72 pages of one text", "version": dae_sampler.__version__, "images": len(names)}
     dae.card = replace(dae.card, plans=plans, licence="MIT", terms=TERMS, **facts)
@@ -262,10 +274,10 @@ def noised(crops: Crops, seed: int, exposures: int = 1) -> Crops:
 
 
 @app.command()
-def photos(data: Data, steps: Steps = 7000, seed: Seed = 0, test: str = "bsd68") -> None:
+def photos(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 48, test: str = "bsd68") -> None:
     """PSNR at sigma 25 of 255, by clean targets, noisy targets and noisy pictures alone, at equal steps."""
     began = time.monotonic()
-    clean = load_crops(data / "photos" / "train400", 64, channels=1)
+    clean = load_crops(data / "photos" / "train400", side, channels=1)
     truth = [read(path) for path in sorted((data / "photos" / test).iterdir())]
     noisy = [x + SIGMA * ImageNoise(seed, i, 1).normal(x.shape) for i, x in enumerate(truth)]
     two = TwoNoises(SIGMA)
@@ -301,7 +313,7 @@ def photos(data: Data, steps: Steps = 7000, seed: Seed = 0, test: str = "bsd68")
 
 
 @app.command()
-def astronomy(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 96) -> None:
+def astronomy(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 64) -> None:
     """RMSE of each frame against the mean of the others, corrected for their noise; all in counts, frame means off."""
     began, folder, span = time.monotonic(), data / "astronomy", (350.0, 650.0)
     raw = [torch.from_numpy(np.array(Image.open(path)).astype(np.float32)) for path in sorted(folder.glob("*.png"))]
@@ -369,7 +381,7 @@ def _blurred(frame: Tensor, sigma: float) -> Tensor:
 
 
 @app.command()
-def camera(data: Data, steps: Steps = 3000, seed: Seed = 0, photo: str = "") -> None:
+def camera(data: Data, steps: Steps = 1000, seed: Seed = 0, side: int = 64, photo: str = "") -> None:
     """PSNR over all 100 crops, each restored by a model that saw no picture of its scene; --photo compares a model."""
     began, folder = time.monotonic(), data / "camera-noise"
     names = sorted(path.name.removesuffix("_real.JPG") for path in folder.glob("*_real.JPG"))
@@ -382,7 +394,7 @@ def camera(data: Data, steps: Steps = 3000, seed: Seed = 0, photo: str = "") -> 
         clean, noisy = (
             {f"{name}.jpg": folder / f"{name}_{kind}.JPG" for name in training} for kind in ("mean", "real")
         )
-        models = {"pairs": trained(f"camera-{fold}", some_pairs(clean, noisy, 96), "given", steps, seed)}
+        models = {"pairs": trained(f"camera-{fold}", some_pairs(clean, noisy, side), "given", steps, seed)}
         models |= {f"`{photo}`": dae_sampler.load(photo)} if photo else {}
         for name in held_out:
             noisy, truth = (read(folder / f"{name}_{kind}.JPG") for kind in ("real", "mean"))

@@ -55,13 +55,11 @@ def restore(
     from ..data.pictures import load_mask
     from ..sampling import tasks
     from ..sampling.operators import parse
-    from ..sampling.plan import DRAWING, resolve
+    from ..sampling.plan import resolve
 
     with joined(compute, places.quiet):
         dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles))
-        plan = resolve("restore", dae, how.sampler, how.steps)
-        if samples > 1 and plan.sampler.measured and not how.sampler:  # whose results hardly differ
-            plan = resolve("restore", dae, DRAWING[0], how.steps or DRAWING[1])
+        plan = resolve("restore", dae, how.sampler, how.steps, samples=samples)
         a, sigma = parse(operator, load_mask), parse_number(noise, "noise")
         simulation = Simulation(a, sigma, samples, compute.seed) if simulate else None
 

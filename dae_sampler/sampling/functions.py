@@ -237,7 +237,7 @@ def restore(
         noise: standard deviation of the noise in y, 1e-4 to 10 in units of [0,1].
         samples: restorations of each measurement; their mean estimates the posterior mean.
         sampler, steps, seed, batch, on_step, grad: as for :func:`refine`. A model whose noise is too weak to begin from
-            takes ``hqs``, which gives a restoration of little error; those of ``walk``, for other models, differ more.
+            takes ``hqs`` for one restoration, of little error; several, and those of other models, are ``walk``'s.
 
     Returns:
         float32 (N * samples,C,H,W) on the CPU, in [0,1]: the restorations of the first measurement first.
@@ -246,7 +246,7 @@ def restore(
         InputError: an argument is out of its range, the model cannot restore, or a measurement is none of its pictures.
     """
     operator = operators.parse(operator) if isinstance(operator, str) else operator
-    plan = resolve("restore", dae, sampler, steps)
+    plan = resolve("restore", dae, sampler, steps, samples=samples)
     measurements = as_images(measurements, what="measurements")
     if samples < 1:
         raise InputError(f"`samples` must be 1 or more, got {samples}")

@@ -76,6 +76,7 @@ def resolve(
     steps: int | None = None,
     level: float | None = None,
     noise: float | None = None,
+    samples: int = 1,
 ) -> Plan:
     """The plan of a task: what was asked for, completed by the model's card and then by what is usual.
 
@@ -88,6 +89,7 @@ def resolve(
             is to be estimated for each image.
         noise: for ``"denoise"``, the sigma of the noise that the images carry: the level of a model of Gaussian noise,
             and what one of blind spots needs to use each pixel's own value.
+        samples: for ``"restore"``, how many are wanted of each measurement; several are to differ.
 
     Raises:
         InputError: the sampler is unknown, does not go with the model's corruption, or does not take its options; the
@@ -95,7 +97,7 @@ def resolve(
     """
     q = dae.corruption
     _check_task(task, dae, level)
-    usual = _usual(task, dae)
+    usual = _usual(task, dae, samples)
     part = spec.parse_one(sampler) if sampler else None
     row, options = _look_up(part, dae, task) if part else (usual.sampler, usual.options)
     if noise is not None and q.is_gaussian and level is None:
@@ -172,7 +174,7 @@ def _check_noise(noise: float, q: Corruption) -> float:
     return noise
 
 
-def _usual(task: str, dae: Denoiser) -> Plan:
+def _usual(task: str, dae: Denoiser, samples: int) -> Plan:
     """The plan where nothing is said: the card's for the task or for sampling, else by the table of samplers."""
     q, plans = dae.corruption, card_of(dae).plans
     one_call = task == "denoise" and not (q.ranged and dae.shape[1])  # one level or any size: restored by r, once
@@ -182,7 +184,7 @@ def _usual(task: str, dae: Denoiser) -> Plan:
     if planned and task != "inpaint":
         return Plan(*_look_up(spec.parse_one(planned["sampler"]), dae, task), planned["steps"], planned.get("level"))
     if task == "restore":
-        name, steps = ("hqs", SAMPLERS["hqs"].steps) if q.high < LEAST_PRIOR else DRAWING
+        name, steps = DRAWING if samples > 1 or q.high >= LEAST_PRIOR else ("hqs", SAMPLERS["hqs"].steps)
         return Plan(SAMPLERS[name], {}, steps)
     for name in ("euler", "iterate") if one_call else ():
         if SAMPLERS[name].fits(q):

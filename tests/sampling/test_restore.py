@@ -127,6 +127,7 @@ def test_spread_makes_noise_of_sigma_in_every_direction(text):
 def test_hqs_serves_to_restore_alone_and_begins_below_noise_that_hides_the_picture():
     dae = dae_sampler.load("photo-grey")
     assert resolve("restore", dae).sampler.name == "hqs"
+    assert resolve("restore", dae, samples=2).sampler.name == "walk"
     assert resolve("restore", dae).level == resolve("restore", dae_sampler.load("mnist"), "hqs").level == 49 / 255
     for task in ("denoise", "refine"):
         with pytest.raises(InputError, match=f"hqs does not go with the task {task}"):
