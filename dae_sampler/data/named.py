@@ -18,9 +18,10 @@ from ..errors import InputError, unknown
 from ..pixels import Range
 from . import pictures
 from .arrays import ARRAYS, from_array, load_array
-from .crops import Crops, crops_of, decode_crops
+from .crops import Crops, crops_of
 from .dataset import Dataset
 from .decode import Wanted, decode
+from .decode_crops import decode_crops
 from .folder import find
 from .labels import AUTO, Labels, of_array, of_folder
 from .memory import at_random
