@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..noise import Noise
 from ..pixels import Range, to_float
 from .dataset import Batch, Dataset, chosen_to_hold_out, every_kth, other_exposures, unusual, within
+from .labels import Labels
 
 MOST_HELD_OUT = 2000
 """Crops that are validated on."""
@@ -43,6 +44,8 @@ class Crops:
     """The same pictures damaged, laid out as ``buffer``."""
     things: Tensor | None = None
     """As those of a :class:`.Dataset`."""
+    labels: Labels | None = None
+    """The class of each picture."""
     offsets: Tensor = field(init=False, repr=False)
     ends: Tensor = field(init=False, repr=False)
     """Of each picture's rows."""
@@ -98,9 +101,10 @@ class Crops:
             at = torch.stack([place // places[:, 1], place % places[:, 1]], 1)
             start = (room * (at / (places - 1).clamp(min=1))).long()
         x = within(self._cut_all(self.buffer, which, start), self.span, self.target)
+        label = None if self.labels is None else self.labels.numbers[which]
         if self.things is not None:
-            return Batch(x, self._cut_all(self.buffer, other_exposures(self.things, which, noise), start))
-        return Batch(x, None if self.damaged is None else self._cut_all(self.damaged, which, start))
+            return Batch(x, self._cut_all(self.buffer, other_exposures(self.things, which, noise), start), label)
+        return Batch(x, None if self.damaged is None else self._cut_all(self.damaged, which, start), label)
 
     def whole(self, rows: Tensor, most: int) -> Iterator[Tensor]:
         """The pictures that ``rows`` are crops of, each once and whole; as :meth:`.Dataset.whole`."""
@@ -132,6 +136,8 @@ class Crops:
                 digest.update(pixels[:: max(1, len(pixels) // 65536)].contiguous().numpy().tobytes())
         if self.things is not None:
             digest.update(self.things.numpy().tobytes())
+        if self.labels:
+            digest.update(self.labels.digestible())
         return digest.hexdigest()[:16]
 
 
@@ -160,4 +166,5 @@ def crops_of(data: Dataset, side: int) -> Crops:
     if min(height, width) < side:
         raise InputError(f"{data.name} has images of {width}x{height}: choose a `crop` of at most {min(height, width)}")
     shapes = torch.tensor([data.shape]).repeat(len(data), 1)
-    return Crops(data.images.flatten(), shapes, side, channels, data.name, data.span, data.notes, data.skipped)
+    facts = {"notes": data.notes, "skipped": data.skipped, "labels": data.labels}
+    return Crops(data.images.flatten(), shapes, side, channels, data.name, data.span, **facts)

@@ -118,7 +118,7 @@ class Dataset:
         if self.things is not None:
             digest.update(self.things.numpy().tobytes())
         if self.labels:
-            digest.update(repr(self.labels.names).encode() + self.labels.numbers.numpy().tobytes())
+            digest.update(self.labels.digestible())
         return digest.hexdigest()[:16]
 
 

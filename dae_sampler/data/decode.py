@@ -61,8 +61,8 @@ class Decoded(NamedTuple):
     """A sentence for each thing that was done to pictures."""
     skipped: list[str]
     """A sentence for each file that could not be read."""
-    gone: list[int]
-    """The places of these files among all."""
+    kept: list[Path]
+    """The other files."""
 
 
 @dataclass
@@ -127,7 +127,7 @@ def decode(
     if depths.deepest == "uint8" and wanted.span is None:
         depths = Depths({"uint8": find_range(_BYTE, 0, reached.high)})
     notes = [] if wanted.span else depths.notes(folder)
-    return Decoded(images, depths.span, notes + tally.notes(images.shape[1]), tally.skipped, tally.gone)
+    return Decoded(images, depths.span, notes + tally.notes(images.shape[1]), tally.skipped, tally.left(files))
 
 
 class _Decoder:

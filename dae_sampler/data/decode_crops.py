@@ -18,6 +18,7 @@ from . import memory, pictures
 from .crops import Crops
 from .decode import Wanted, digest_of
 from .depths import Depths, survey
+from .labels import of_folder, unlabelled
 from .tally import Tally
 from .workers import in_order
 
@@ -30,10 +31,11 @@ def decode_crops(
     cache: Path,
     strict: bool = False,
     on_file: Callable[[int, int], None] | None = None,
+    labels: str | None = None,
 ) -> Crops:
     """All pictures of a folder, to be cropped; those that are too small are padded by reflection if ``fit`` says pad.
 
-    Arguments and errors are those of :func:`.decode.decode`.
+    ``labels`` is as for :func:`.named.load`; the other arguments, and the errors, are those of :func:`.decode.decode`.
     """
     place = cache / "cropped" / f"{folder.resolve().name}-{digest_of(folder, files, repr((wanted, side)))}"
     depths = survey(files, wanted.span)
@@ -53,9 +55,9 @@ def decode_crops(
     shapes = torch.tensor(reader.shapes, dtype=torch.int64)
     channels = wanted.channels or int(shapes[:, 0].max())
     notes = tuple([] if wanted.span else depths.notes(folder)) + tuple(reader.notes())
-    return Crops(
-        torch.from_numpy(buffer), shapes, side, channels, folder.name, depths.span, notes, tuple(reader.tally.skipped)
-    )
+    told = of_folder(folder, reader.tally.left(files), labels) if labels else None
+    facts = {"notes": (*notes, *unlabelled(told)), "skipped": tuple(reader.tally.skipped), "labels": told}
+    return Crops(torch.from_numpy(buffer), shapes, side, channels, folder.name, depths.span, **facts)
 
 
 class _Reader:
@@ -86,7 +88,7 @@ class _Reader:
             if isinstance(found, InputError):
                 if self.strict:
                     raise found
-                self.tally.skipped.append(str(found))
+                self.tally.skip(done - 1, str(found))
             else:
                 self._count_small(found, self.files[done - 1])
                 store(found)
@@ -99,7 +101,8 @@ class _Reader:
         index, pixels = place / "index.json", place / "pixels.bin"
         try:
             saved = json.loads(index.read_text())
-            self.shapes, self.small, self.tally.skipped = saved["shapes"], saved["small"], saved["skipped"]
+            self.shapes, self.small = saved["shapes"], saved["small"]
+            self.tally = Tally(skipped=saved["skipped"], gone=saved["gone"])
             whole = pixels.stat().st_size == self._count() * np.dtype(self.depths.deepest).itemsize
         except (OSError, ValueError, KeyError, TypeError):
             whole = False
@@ -108,7 +111,8 @@ class _Reader:
             with replacing(pixels) as temporary, temporary.open("wb") as file:
                 self._write(file)
             with replacing(index) as temporary:
-                saved = {"shapes": self.shapes, "small": self.small, "skipped": self.tally.skipped}
+                skipped = {"skipped": self.tally.skipped, "gone": self.tally.gone}
+                saved = {"shapes": self.shapes, "small": self.small, **skipped}
                 temporary.write_text(json.dumps(saved))
         if not self.shapes:
             return np.empty(0, self.depths.deepest)

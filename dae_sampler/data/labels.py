@@ -28,6 +28,10 @@ class Labels(NamedTuple):
     """Int64 (N,), the place of its name in ``names``; -1 where it is not known."""
     names: tuple[str, ...]
 
+    def digestible(self) -> bytes:
+        """What a fingerprint of images is made of."""
+        return repr(self.names).encode() + self.numbers.numpy().tobytes()
+
 
 def from_names(each: Sequence[str]) -> Labels:
     """The classes that are named, numbers in their order and others by the alphabet; an empty name is no class.
@@ -90,6 +94,12 @@ def _beside(path: Path) -> np.ndarray | None:
             return None if key is None else loaded[key]
         except ValueError:
             raise InputError(f"'{key}' in {path} cannot be read without unpickling: save numbers or text") from None
+
+
+def unlabelled(labels: Labels | None) -> list[str]:
+    """A note where the class of some images is not known."""
+    count = 0 if labels is None else int((labels.numbers < 0).sum())
+    return [f"{count} of the images have no label and are trained on without one"] if count else []
 
 
 def _looked_up(source: str, names: Sequence[str]) -> Labels:

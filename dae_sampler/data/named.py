@@ -23,7 +23,7 @@ from .dataset import Dataset
 from .decode import Wanted, decode
 from .decode_crops import decode_crops
 from .folder import find
-from .labels import AUTO, Labels, of_array, of_folder
+from .labels import AUTO, Labels, of_array, of_folder, unlabelled
 from .memory import at_random
 
 
@@ -148,16 +148,14 @@ def load(
     if path.is_dir():
         files, left_out = (files, []) if files else find(path, without)
         decoded = decode(path, files, wanted, root or default_root(), strict, on_file)
-        gone = set(decoded.gone)
-        kept = [file for i, file in enumerate(files) if i not in gone]
-        told = of_folder(path, kept, labels) if labels else None
-        notes = (*left_out, *decoded.notes, *_unlabelled(told))
+        told = of_folder(path, decoded.kept, labels) if labels else None
+        notes = (*left_out, *decoded.notes, *unlabelled(told))
         return Dataset(decoded.images, path.name, decoded.span, notes, tuple(decoded.skipped), labels=told)
     if path.suffix.lower() in ARRAYS and path.is_file():
         array = from_array(load_array(path), str(path), beyond=beyond, span=span)
         images = torch.from_numpy(at_random(array.pixels))
         told = of_array(path, len(images), labels) if labels else None
-        notes = (*array.notes, *_unlabelled(told))
+        notes = (*array.notes, *unlabelled(told))
         return _converted(Dataset(images, path.name, array.span, notes, labels=told), wanted)
     if path.exists():
         raise InputError(f"{path} is not a data set: give a folder of pictures, an .npy or .npz file, or a name")
@@ -179,6 +177,7 @@ def load_crops(
     span: Range | None = None,
     beyond: float | None = 0.0,
     files: Sequence[Path] | None = None,
+    labels: str | None = None,
     without: Collection[Path] = (),
     strict: bool = False,
     on_file: Callable[[int, int], None] | None = None,
@@ -190,19 +189,13 @@ def load_crops(
     """
     path = Path(source)
     if str(source) in NAMED or not path.is_dir():
-        whole = load(source, root=root, channels=channels, over=over, span=span, beyond=beyond, on_file=on_file)
-        return crops_of(whole, side)
+        options = {"channels": channels, "over": over, "span": span, "beyond": beyond, "labels": labels}
+        return crops_of(load(source, root=root, on_file=on_file, **options), side)
     pictures.check_options(fit, over)
     files, left_out = (files, []) if files else find(path, without)
     wanted = Wanted(None, channels, fit, over, span, beyond)
-    crops = decode_crops(path, files, side, wanted, root or default_root(), strict, on_file)
+    crops = decode_crops(path, files, side, wanted, root or default_root(), strict, on_file, labels)
     return replace(crops, notes=(*left_out, *crops.notes))
-
-
-def _unlabelled(labels: Labels | None) -> list[str]:
-    """A note where the class of some images is not known."""
-    count = 0 if labels is None else int((labels.numbers < 0).sum())
-    return [f"{count} of the images have no label and are trained on without one"] if count else []
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -30,6 +30,7 @@ def load_pairs(
     *,
     size: tuple[int, int] | None = None,
     target: str = "clean",
+    labels: str | None = None,
     without: Collection[Path] = (),
     **options: Any,
 ) -> Data:
@@ -41,6 +42,7 @@ def load_pairs(
         side: of the crops to take of them, in pixels; None takes whole images.
         size: bring both to this size.
         target: ``"clean"``, or ``"noisy"`` where both are noisy pictures of the same.
+        labels: of the clean pictures, as are
         without, options: see :func:`.named.load`. A picture that cannot be read is an error, for its partner would be
             left alone.
 
@@ -60,8 +62,9 @@ def load_pairs(
     load = partial(named.load_crops, side=side) if side else partial(named.load, size=size)
 
     def read(**more: Any) -> list[Data]:
-        each = zip(sources, chosen, beyond, strict=True)
-        return [load(source, beyond=far, **one, **(options | {"strict": True} | more)) for source, one, far in each]
+        each = zip(sources, chosen, beyond, (labels, None), strict=True)
+        more |= {"strict": True}
+        return [load(source, beyond=far, labels=told, **one, **options | more) for source, one, far, told in each]
 
     x, y = read()
     if _layout(x) != _layout(y):  # one is grey and the other in colour

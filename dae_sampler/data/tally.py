@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -27,6 +28,11 @@ class Tally:
         """A file that could not be read."""
         self.skipped.append(why)
         self.gone.append(place)
+
+    def left(self, files: Sequence[Path]) -> list[Path]:
+        """Those of all ``files`` that could be read."""
+        gone = set(self.gone)
+        return [file for i, file in enumerate(files) if i not in gone]
 
     def add(self, colour: bool, changes: Iterable[str], remarks: dict[str, str]) -> None:
         """One picture more; ``remarks`` has a sentence by kind."""

@@ -43,11 +43,11 @@ def fitting(
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
     if recipe.l1 and "code" not in stages_of(dae.net):
         raise InputError(f"`l1` makes a code sparse, and {dae.card.net} has none: choose `net` conv or dense")
-    labels = dataset.labels if isinstance(dataset, Dataset) else None
+    labels = None if isinstance(dataset, Items) else dataset.labels
     if dae.card.labels and (labels is None or labels.names != dae.card.labels):
         given = "none" if labels is None else ", ".join(labels.names)
         raise InputError(f"the model knows the labels {', '.join(dae.card.labels)}, the images have {given}: give them")
-    if labels and isinstance(dataset, Dataset) and not dae.card.labels:
+    if labels and not isinstance(dataset, Items) and not dae.card.labels:
         dataset = replace(dataset, labels=None)
     if q.binary and not recipe.binarise:
         recipe = replace(recipe, binarise="dynamic")

@@ -170,7 +170,7 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     precision = pick_precision(job.precision, device)
     done = run.done()
     dataset = load_images(job, run, on_file)
-    labels = dataset.labels.names if isinstance(dataset, Dataset) and dataset.labels else ()
+    labels = dataset.labels.names if dataset.labels else ()
     dae = DenoisingAutoencoder(job.net, job.corruption, dataset.shape, job.loss, job.seed, labels)
     note = start.load_weights(dae, job.start) if job.start and not done else ""
     dae = dae.to(device)
@@ -193,7 +193,7 @@ def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None =
     common: dict[str, Any] = {"channels": job.channels, "fit": job.fit, "without": [run.folder], "on_file": on_file}
     if job.exposures:
         return as_noisy(load_exposures(Path(job.data), job.crop, size=size, **common))
-    common |= {"root": Path(job.data_root) if job.data_root else None, "over": job.over}
+    common |= {"root": Path(job.data_root) if job.data_root else None, "over": job.over, "labels": job.labels}
     if job.damaged:
         pairs = load_pairs(Path(job.data), Path(job.damaged), job.crop, size=size, target=job.target, **common)
         return pairs if job.target == "clean" else as_noisy(pairs)
@@ -202,7 +202,7 @@ def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None =
     if job.crop:
         dataset: Dataset | Crops = named.load_crops(job.data, job.crop, **common)
     else:
-        dataset = named.load(job.data, size=size, labels=job.labels, **common)
+        dataset = named.load(job.data, size=size, **common)
     return as_noisy(dataset) if noisy else dataset
 
 

@@ -200,8 +200,8 @@ class Job(Recipe):
             raise InputError("`steps` and `epochs` contradict each other: give one")
         if self.crop and self.size:
             raise InputError("`size` and `crop` contradict each other: give one")
-        if self.labels and (self.crop or self.damaged or self.exposures):
-            raise InputError("`labels` need clean images of one size: leave out `crop`, `damaged` and `exposures`")
+        if self.labels and self.exposures:
+            raise InputError("the subfolders of `exposures` tell things apart and no classes: leave out `labels`")
         if self.damaged or self.exposures:
             return self._of_pairs(given)
         if self.target != "clean":

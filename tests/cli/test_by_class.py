@@ -41,3 +41,18 @@ def test_errors_say_what_to_do(trained, command):
     assert "it knows cat, dog" in command("sample", trained, "--label", "bird", code=2)
     assert "--guidance needs a --label" in command("refine", trained, "animals/cat", "--guidance", 2, code=2)
     assert "train one with --labels auto" in command("sample", "mnist-paper", "--label", 7, code=2)
+
+
+def test_a_class_tells_what_the_damage_hides_in_pictures_of_any_size(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, shade in (("day", 230), ("night", 25)):
+        for kind, value in (("clean", shade), ("dark", 128)):
+            (tmp_path / kind / name).mkdir(parents=True)
+            Image.new("L", (21, 17), value).save(tmp_path / kind / name / "0.png")
+    known = ["--labels", "auto", "--net", "unet(8, 8)", "--steps", 60, "--batch", 8, "--lr", 0.01, "--out", "r"]
+    command("train", "clean", "--damaged", "dark", "--crop", 16, *known)
+    for name in ("day", "night"):
+        command("denoise", "r", "dark/day", "--label", name, "--out", name)
+    day, night = (np.asarray(Image.open(f"{name}/0.png")) for name in ("day", "night"))
+    assert day.shape == (17, 21) and day.mean() > 170 and night.mean() < 85
+    assert "leave out --labels" in command("train", "clean", "--exposures", "--crop", 16, *known[:2], code=2)

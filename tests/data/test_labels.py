@@ -5,6 +5,8 @@ from PIL import Image
 
 from dae_sampler import data
 from dae_sampler.data.labels import from_names
+from dae_sampler.data.named import load_crops
+from dae_sampler.data.pairs import load_pairs
 from dae_sampler.errors import InputError
 
 
@@ -39,6 +41,21 @@ def test_a_table_gives_the_class_by_the_path(animals, tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("file,mood,label\ncat/1.png,good,b\ndog/big/2.png,bad,a\ncat/0.png,bad,\n")
     assert by_brightness(data.load(animals, labels=str(table))) == {10: None, 20: "b", 30: "a", 40: None}
+
+
+def test_crops_and_pairs_have_the_class_of_their_picture(animals, tmp_path, monkeypatch):
+    def of_rows(crops):
+        batch = crops.take(torch.arange(int(crops.ends[-1])))
+        return {(int(x[0, 0, 0]), label) for x, label in zip(batch.x, batch.label.tolist(), strict=True)}
+
+    expected = {(10, 0), (20, 0), (30, 1), (40, -1)}
+    assert of_rows(load_crops(animals, 4, labels="auto")) == expected
+    monkeypatch.setattr("dae_sampler.data.memory.IN_MEMORY", 0)
+    for _ in range(2):  # decoded into a file, then read from it
+        assert of_rows(load_crops(animals, 4, labels="auto", root=tmp_path)) == expected
+    (animals / "cat" / "broken.png").unlink()
+    pairs = load_pairs(animals, animals, 4, labels="auto")
+    assert pairs.has_pairs and of_rows(pairs) == expected
 
 
 @pytest.mark.parametrize("text", ["name,label\n1,2\n", "file,label\nelsewhere.png,cat\n", "", "file,label\n"])
