@@ -15,7 +15,7 @@ from .console import counted, say, say_next
 from .error_maps import ErrorMaps
 from .flow import Now, Places
 from .known import Known
-from .loading import joined, load_for_pictures, say_kinds
+from .loading import joined, load_for_pictures
 from .options import Compute, Damage, Guidance, How, Label, Large, Model, Noise, Resize, Source, command, own
 from .restoring import Job
 
@@ -80,13 +80,11 @@ def denoise(
         task = _Task(dae, plan, known, compute.seed)
         compared = Compared(truth) if truth else None
         maps = task.maps() if error else None
-        job = Job("denoised", dae, plan, task.apply, source, places, how.batch, resize, large, compared, maps)
+        job = Job("denoised", dae, plan, task.apply, source, places, how.batch, pair, resize, large, compared, maps)
         job.run()
         if maps:
             maps.report()
         task.say()
-        if pair:
-            say_kinds(job.kinds, *pair)
         if compared:
             compared.say()
     if not places.compare:

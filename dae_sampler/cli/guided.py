@@ -10,7 +10,7 @@ import typer
 from ..spec import parse_number
 from .console import say_next
 from .flow import Now, Places
-from .loading import joined, load_for_pictures, say_kinds
+from .loading import joined, load_for_pictures
 from .options import Compute, How, Model, Source, command, own
 from .restoring import Job
 from .simulation import Simulation
@@ -76,13 +76,12 @@ def restore(
 
         kept: dict[str, Any] = {"whole": not simulate, "any_size": not simulate, "beyond": 0 if simulate else 6 * sigma}
         versions = Versions(samples, maps=True)
-        job = Job("restored", dae, plan, apply, source, places, how.batch, versions=versions, as_shown=as_shown, **kept)
+        kept |= {"versions": versions, "as_shown": as_shown}
+        job = Job("restored", dae, plan, apply, source, places, how.batch, pair, **kept)
         job.run()
         if simulation:
             simulation.report()
         versions.report()
-        if pair:
-            say_kinds(job.kinds, *pair)
     if samples == 1:
         asked = ["--operator", operator, "--noise", noise, *(["--simulate"] if simulate else [])]
         again = own(compute.corruption, compute.net)

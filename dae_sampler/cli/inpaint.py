@@ -11,7 +11,7 @@ import typer
 
 from .console import say_next
 from .flow import Now, Places
-from .loading import joined, load_for_pictures, say_kinds
+from .loading import joined, load_for_pictures
 from .options import Compute, Guidance, How, Label, Large, Model, Resize, Source, command, own
 from .restoring import Job
 from .versions import Versions
@@ -63,10 +63,8 @@ def inpaint(
             return x.masked_fill(~keep_of(x.shape[1:]), 0.5)
 
         kept: dict[str, Any] = {"beyond": 0, "reads": (Path(mask),), "versions": Versions(n), "as_shown": as_shown}
-        job = Job("inpainted", dae, plan, apply, source, places, how.batch, resize, large, **kept)
+        job = Job("inpainted", dae, plan, apply, source, places, how.batch, pair, resize, large, **kept)
         job.run()
-        if pair:
-            say_kinds(job.kinds, *pair)
     if n == 1:
         again = own(compute.corruption, compute.net)
         say_next("dae-sampler", "inpaint", model, source, "--mask", mask, "-n", 8, "--compare", *again)

@@ -10,7 +10,7 @@ import typer
 from ..spec import parse_number
 from .console import say, say_next
 from .flow import Now, Places
-from .loading import joined, load_for_pictures, say_kinds
+from .loading import joined, load_for_pictures
 from .options import Compute, Guidance, How, Label, Large, Level, Model, Resize, Source, command, own
 from .restoring import Job
 
@@ -54,10 +54,8 @@ def refine(
         def apply(batches: Iterator[Tensor], now: Now, **options: Any) -> Iterator[Tensor]:
             return tasks.refine(dae, batches, plan, added=added, seed=compute.seed, **options)
 
-        job = Job("refined", dae, plan, apply, source, places, how.batch, resize, large)
+        job = Job("refined", dae, plan, apply, source, places, how.batch, pair, resize, large)
         job.run()
-        if pair:
-            say_kinds(job.kinds, *pair)
     higher = min(1.5 * (plan.level or 0), dae.corruption.high)
     if higher > (plan.level or 0):
         say("to invent more:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,13 @@ from .console import Bar, counted, listed, say, say_notes
 from .error_maps import MAP, ErrorMaps
 from .flow import Apply, Now, Places, Reading, Shown, Watcher, beside_of, destination, guard, is_array, range_of
 from .generate import Watched
+from .loading import say_kinds
 from .versions import Versions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.whole import Done, Page, PictureFiles
+    from ..data.whole import Done, Page
     from ..sampling.plan import Plan
     from ..sampling.samplers import Denoiser, State
 
@@ -33,6 +34,7 @@ class Job:
         dae, plan, apply: how.
         source, places: where they are, and where results go.
         batch: images computed together.
+        pair: the models for grey and for colour that the name of the model stands for, if it does for two.
         resize: bring pictures to the size of the model.
         large: allow pictures of more pixels than Pillow's limit.
         watcher: told of the names, and of each page before and after.
@@ -43,7 +45,6 @@ class Job:
         any_size: whether pictures may have another size than the model's, as small ones do that are to be enlarged.
         whole: whether picture files stay as they were but for their pixels, where model and places allow it.
         reads: other files that are read.
-        kinds: how many results had so many channels.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Job:
     source: Path
     places: Places
     batch: int | None
+    pair: tuple[str, str] | None
     resize: bool = False
     large: bool = False
     watcher: Watcher | None = None
@@ -63,13 +65,13 @@ class Job:
     any_size: bool = False
     whole: bool = True
     reads: tuple[Path, ...] = ()
-    kinds: Counter[int] = field(default_factory=Counter)
     bar: Bar | None = None
 
     def __post_init__(self) -> None:
         self.out = destination(self.name, self.source, self.places.out)
         self.beside = beside_of(self.out) if self.places.compare else None
         self.span = range_of(self.dae)
+        self.kinds = Counter[int]()  # how many results had so many channels
         self.film, self.shown = self.places.film(), Shown(self.versions.count)
         self.whole = self.whole and not (self.dae.shape[1] or is_array(self.source) or is_array(self.out))
 
@@ -88,6 +90,8 @@ class Job:
         start = "" if self.plan.level is None else f" from level {self.plan.level:g}"
         done = f"{counted(count, 'image')} by {self.plan}{start}, {counted(self.plan.steps, 'step')}"
         say(f"wrote {listed(self.out, self.beside, self.places.trajectory)}: {done}")
+        if self.pair:
+            say_kinds(self.kinds, *self.pair)
 
     @property
     def also(self) -> list[Path]:
@@ -104,12 +108,13 @@ class Job:
         todo.check_apart(self.also, kinds, self.reads)
         if self.watcher:
             self.watcher.check(map(todo.name_of, todo.found))
-        count, notes, skipped = restore_all(todo.restore(self._page, kinds, self.places.resume), todo, self._begin)
+        done: list[Done] = []
+        with Bar("restoring", len(todo.found), "pictures") as self.bar:
+            for one in todo.restore(self._page, kinds, self.places.resume):
+                done.append(one)
+                self.bar.reach(min(len(todo.found), len(done) * distributed.get_world_size()), len(todo.found))
         self.kinds = sum(distributed.gather([self.kinds]), Counter[int]())
-        return count, notes, skipped
-
-    def _begin(self, bar: Bar) -> None:
-        self.bar = bar
+        return _summed(distributed.gather(done), todo.notes)
 
     def _page(self, page: Page) -> dict[str, Tensor]:
         film = self.film if self.film and not self.film.saved else None
@@ -178,22 +183,10 @@ class Job:
         return writer.done // len(kinds), inputs.notes, inputs.skipped
 
 
-def restore_all(
-    restored: Iterator[Done], todo: PictureFiles, begin: Callable[[Bar], None]
-) -> tuple[int, list[str], list[str]]:
-    """Picture files as they are restored, on all processes, with a bar that ``begin`` is told of; how many were, notes,
-    and what was skipped."""
-    from .. import distributed
-
-    done: list[Done] = []
-    with Bar("restoring", len(todo.found), "pictures") as bar:
-        begin(bar)
-        for one in restored:
-            done.append(one)
-            bar.reach(min(len(todo.found), len(done) * distributed.get_world_size()), len(todo.found))
-    everyone: list[Done] = distributed.gather(done)
+def _summed(everyone: list[Done], notes: list[str]) -> tuple[int, list[str], list[str]]:
+    """How many pictures all processes restored, what is to be said, and what was skipped."""
     skipped = [one.skipped for one in everyone if one.skipped]
     left = sum(one.left for one in everyone)
     before = [f"{counted(left, 'picture')} restored before, left as they are"] if left else []
-    notes = [*todo.notes, *before, *(note for one in everyone for note in one.notes)]
-    return len(everyone) - len(skipped) - left, notes, skipped
+    said = [*notes, *before, *(note for one in everyone for note in one.notes)]
+    return len(everyone) - len(skipped) - left, said, skipped

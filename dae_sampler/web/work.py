@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..corruption.base import Corrupted
 from ..errors import InputError, unknown
+from ..evaluation.fidelity import psnr
 from ..sampling import tasks
 from ..sampling.estimate import estimate_level
 from ..sampling.guidance import told
@@ -168,5 +169,5 @@ def _check_together(n: int, size: Sequence[int]) -> None:
 
 
 def _psnr(image: Tensor, clean: Tensor) -> float:
-    """10 log10(1 / mean squared error), in dB, at most 100."""
-    return -10 * (image - clean).square().mean().clamp(min=1e-10).log10().item()
+    """In dB, at most 100."""
+    return psnr(image, clean).clamp(max=100).item()
