@@ -167,6 +167,8 @@ def augment(images: Tensor, how: str, noise: Noise) -> Tensor:
     """
     if how not in AUGMENT:
         raise unknown("augmentation", how, AUGMENT)
+    if images.dtype == torch.uint16:  # which torch cannot flip before 2.13
+        return augment(images.view(torch.int16), how, noise).view(torch.uint16)
     if how == "turn":
         return _turned(images, noise)
     if how == "mirror":

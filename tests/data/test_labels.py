@@ -55,7 +55,8 @@ def test_crops_and_pairs_have_the_class_of_their_picture(animals, tmp_path, monk
         assert of_rows(load_crops(animals, 4, labels="auto", root=tmp_path)) == expected
     (animals / "cat" / "broken.png").unlink()
     pairs = load_pairs(animals, animals, 4, labels="auto")
-    assert pairs.has_pairs and of_rows(pairs) == expected
+    assert pairs.has_pairs
+    assert of_rows(pairs) == expected
 
 
 @pytest.mark.parametrize("text", ["name,label\n1,2\n", "file,label\nelsewhere.png,cat\n", "", "file,label\n"])
