@@ -324,9 +324,9 @@ def shown() -> None:
 
 
 @app.command()
-def losses(photos: Photos, steps: int = 2000, seeds: int = 2) -> None:
+def losses(photos: Photos, steps: int = 600, seeds: int = 2) -> None:
     """Equal steps by BCE, MSE of the noise, L1, and weights by level: PSNR on whole pictures held out of training."""
-    data = named.load_crops(str(photos / "train400"), 64)
+    data = named.load_crops(str(photos / "train400"), 48)
     chosen = every_kth(len(data), Recipe().validation_size(len(data))).tolist()
     held_out = [x for (_, _, x), out in zip(pictures(photos / "train400"), chosen, strict=True) if out]
     rows, began = [], time.monotonic()
@@ -352,9 +352,9 @@ def weighed(name: str, data: Any, steps: int, seed: int) -> DenoisingAutoencoder
     if not path.is_file():
         loss, power = WEIGHED[name]
         device = pick_device("auto")
-        dae = Weighted(power, "unet(32, 64, 128, blocks=2)", DEFAULT_OF_CROPS, (1, None, None), loss, seed).to(device)
+        dae = Weighted(power, "unet(32, 64, 128)", DEFAULT_OF_CROPS, (1, None, None), loss, seed).to(device)
         dae.precision = pick_precision("auto", device)
-        fit(dae, data, Recipe(steps=steps, batch=128, lr=0.003, augment="turn", seed=seed))
+        fit(dae, data, Recipe(steps=steps, batch=32, lr=0.003, augment="turn", seed=seed))
         path.parent.mkdir(parents=True, exist_ok=True)
         dae_sampler.save(dae.cpu(), path)
     return dae_sampler.load(path)

@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+DAMAGE = 2**32
+"""Added to the index of an image whose damage is drawn, so that a sampler of the same seed does not draw it again."""
+
 
 class Noise(Protocol):
     """A source of random tensors; ``shape`` includes the batch."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AUGMENT = ("mirror", "shift", "turn")
 BINARISE = ("dynamic", "threshold")
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey, as JPEG has them (ITU-R BT.601)."""
 ROUNDING = 1e-3
 """How far beyond its bounds a float may lie without a word: rounding carries it there."""
 

@@ -67,7 +67,7 @@ class Tiled:
         self.corruption, self.shape, self.device = dae.corruption, dae.shape, dae.device
         step = math.lcm(self.card.stride, dae.corruption.grid)
         halo = _usual_halo(self.card.radius) if halo is None else halo
-        self.tile, self.halo = (_up(side, step) for side in (tile, halo))
+        self.tile, self.halo = (up(side, step) for side in (tile, halo))
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         if max(x.shape[2:]) <= self.tile + 2 * self.halo:
@@ -127,6 +127,6 @@ def _usual_halo(radius: int) -> int:
     return min(radius, max(ENOUGH, radius // 2))
 
 
-def _up(value: int, step: int) -> int:
+def up(value: int, step: int) -> int:
     """The next multiple."""
     return -(-value // step) * step

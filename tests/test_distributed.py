@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit, save
 
 ROOT = Path(__file__).parent.parent
 TRAIN = ["--batch", 16, "--every", 10, "--net", "unet(8, 16)", "--precision", "float32", "--optimizer", "adamw"]
@@ -63,6 +64,22 @@ def test_two_processes_sample_the_images_of_one(command, alone, tmp_path):
     run("sample", alone[0], *options, "2.npy", cwd=tmp_path, processes=2)
     one, two = (np.load(tmp_path / f"{processes}.npy") for processes in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_two_processes_restore_and_show_the_pictures_of_one(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(DenoisingAutoencoder("unet(8)", "gaussian(0.01..0.5)", (1, None, None)), "any.safetensors")
+    Path("in").mkdir()
+    for i in range(3):
+        Image.new("L", (12, 8), 60 * i).save(f"in/{i}.png")
+    options = ["denoise", "any.safetensors", "in", "--level", 0.1, "--error", "--compare", "--precision", "float32"]
+    said = command(*options, "--out", "one")
+    text = run(*options, "--out", "two", cwd=tmp_path, processes=2)
+    for name in ("one/0.png", "one/2.png", "one/1-error.png", "one-compare.png"):
+        one, two = (np.asarray(Image.open(path), float) for path in (name, name.replace("one", "two")))
+        np.testing.assert_allclose(one, two, atol=1)
+    line = next(line for line in said.splitlines() if line.startswith("largest error"))
+    assert line in text
 
 
 def test_two_processes_have_the_losses_of_one_though_one_is_lost_and_resume_as_one(command, alone, tmp_path):

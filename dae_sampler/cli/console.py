@@ -104,6 +104,15 @@ def say_notes(notes: Iterable[str], skipped: Sequence[str] = (), most: int = 20)
             say(f"  {reason}")
 
 
+def say_ends(what: str, values: list[float]) -> None:
+    """The least and the greatest of the values of all processes, each of which has to call this."""
+    from .. import distributed
+
+    if everyone := distributed.gather(values):
+        ends = sorted({f"{most:.3g}" for most in (min(everyone), max(everyone))}, key=float)
+        say(f"{what} {' to '.join(ends)}")
+
+
 def print_json(value: Any) -> None:
     """JSON for other programs; what is not a finite number is null."""
     try:

@@ -37,7 +37,7 @@ def corrupt(
     from .. import corruption as corruptions
     from ..data.inputs import open_inputs
     from ..gallery import Writer
-    from ..noise import ImageNoise
+    from ..noise import DAMAGE, ImageNoise
     from ..pixels import to_float
 
     corruptions.import_own(corruption)
@@ -53,8 +53,8 @@ def corrupt(
     writer = Writer(out, inputs.count, floats=True)
     guard(inputs, source, writer)
     with writer:
-        for x, names in inputs.batches(256):
-            noise = ImageNoise(seed, writer.done, len(x))
+        for x, names in inputs.batches(1):
+            noise = ImageNoise(seed, DAMAGE + writer.done, len(x))
             writer.add(q.draw(to_float(x), torch.tensor(q.high), noise).x_tilde, names)
     say_notes(inputs.notes, inputs.skipped)
     say(f"wrote {listed(out)}: {counted(writer.done, 'image')} under {q}")

@@ -70,10 +70,11 @@ def denoise(
     with joined(compute, places.quiet):
         dae, pair = load_for_pictures(compute, model, lambda tiles: job.on_tile(tiles), label, guidance)
         known = Known.read(level, noise, strength)
-        plan = resolve("denoise", dae, how.sampler, how.steps, known.level, known.noise)
+        if known.sensor and not dae.corruption.is_gaussian:
+            raise InputError(f"this model was trained under {dae.corruption}: noise of a sensor is for Gaussian ones")
+        at = dae.corruption.usual_level if known.each else known.level
+        plan = resolve("denoise", dae, how.sampler, how.steps, at, known.noise)
         if known.each:
-            if not dae.corruption.has_level:
-                raise InputError(f"this model was trained under {dae.corruption}, which has no level: leave it out")
             plan = replace(plan, level=None, estimated=True)
         if plan.estimated:
             how = replace(how, batch=1)  # each image has a level of its own

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .console import say
+from .console import say_ends
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,5 @@ class ErrorMaps:
         return made / made.amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
 
     def report(self) -> None:
-        """Say what white is."""
-        ends = sorted({f"{most:.3g}" for most in (min(self.largest), max(self.largest))}, key=float)
-        say(f"largest error expected in a map, which is white in pictures: {' to '.join(ends)}")
+        """Say what white is; to be called by all processes."""
+        say_ends("largest error expected in a map, which is white in pictures:", self.largest)

@@ -65,17 +65,21 @@ def evaluate(
         console.quiet = quiet or as_json or distributed.get_rank() > 0
         dae = compute.load(model)
         if not dae.shape[1]:
+            if report:
+                raise InputError("`report` shows samples, and this model restores pictures of any size: leave it out")
             restoring(model, how, compute, test or data, level, as_json)
             return
+        if level:
+            raise InputError("`level` is for a model of any size; this one is judged by its samples: leave it out")
         plan = resolve("sample", dae, how.sampler, how.steps)
         data = data or trained_on(dae.card)
         space = spaces.feature_space(features, dae.shape)
         if not test and data not in NAMED:
             raise InputError(f"{data} has no test half: say what to compare with, by `test`")
         training, testing = real(data, data_root, True, dae), real(test or data, data_root, False, dae)
-        with Watched(dae, plan, n, None) as watched:
+        with Watched(dae, plan, n, how.batch) as watched:
             images = training.plain_images(), testing.plain_images()
-            options = {"n": n, "plan": plan, "seed": compute.seed, "on_step": watched.step}
+            options = {"n": n, "plan": plan, "batch": how.batch, "seed": compute.seed, "on_step": watched.step}
             found = reports.evaluate(dae, *images, space, **options)
         if distributed.get_rank() > 0:
             return

@@ -106,27 +106,33 @@ class Shown:
 
     def __init__(self, versions: int = 1) -> None:
         self.versions, self.odd = versions, False
-        self.parts: list[tuple[Tensor, Tensor]] = []
+        self.parts: list[tuple[int, Tensor, Tensor]] = []
 
-    def add(self, before: Tensor, after: Tensor) -> None:
-        """A batch; what is beyond the picture's size is dropped."""
+    def add(self, number: int, before: Tensor, after: Tensor) -> None:
+        """A batch, of which the first has this number; what is beyond the picture's size is dropped."""
         from ..gallery import MOST_SHOWN
 
-        if self.parts and self.parts[0][0].shape[1:] != before.shape[1:]:
+        if self.parts and self.parts[0][1].shape[1:] != before.shape[1:]:
             self.odd = True
-        elif missing := MOST_SHOWN - sum(len(some) for some, _ in self.parts):
-            self.parts.append((before[:missing], after[: missing * self.versions]))
+        elif missing := MOST_SHOWN - sum(len(some) for _, some, _ in self.parts):
+            self.parts.append((number, before[:missing], after[: missing * self.versions]))
 
     def save(self, path: Path) -> None:
-        """Write them side by side."""
+        """Write those of all processes, each of which has to call this, side by side; the first process does."""
         import torch
 
+        from .. import distributed
         from ..gallery import pairs, save_picture
         from ..pixels import to_float
 
-        before, after = zip(*self.parts, strict=True)
-        save_picture(pairs(torch.cat([to_float(x) for x in before]), torch.cat(after)), path)
-        if self.odd:
+        parts = sorted(distributed.gather(self.parts), key=lambda part: part[0])
+        odd = any(distributed.gather([self.odd])) or len({before.shape[1:] for _, before, _ in parts}) > 1
+        if not parts or distributed.get_rank():
+            return
+        alike = [part for part in parts if part[1].shape[1:] == parts[0][1].shape[1:]]
+        before, after = torch.cat([to_float(x) for _, x, _ in alike]), torch.cat([made for _, _, made in alike])
+        save_picture(pairs(before, after), path)
+        if odd:
             say(f"note: {path} shows the images of the first one's size only")
 
 

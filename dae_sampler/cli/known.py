@@ -41,6 +41,8 @@ class Known:
 
         if noise is not None and level is not None:
             raise InputError("`noise` and `level` both say how strong the noise is: give one")
+        if strength != 1 and (noise is not None or level not in (None, "auto")):
+            raise InputError("`strength` multiplies an estimated level: leave it out, or the level that you give")
         sensor = None if noise is None else anscombe.parse(noise)
         sigma = None if noise is None or sensor else parse_number(noise, "noise")
         if level is not None and level.lower().endswith(".csv"):

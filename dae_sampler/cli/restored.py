@@ -34,6 +34,11 @@ def restoring(
     if not source:
         raise InputError("this model takes pictures of any size: name a folder of clean ones by `test`")
     dae, _ = load_for_pictures(compute, model)
+    if not dae.corruption.has_level:
+        raise InputError(
+            f"this model was trained under {dae.corruption}, and no noise can be added as it knows it: denoise damaged "
+            "pictures, and compare them with clean ones by `truth`"
+        )
     strengths = [start_level(dae, parse_number(text, "level")) for text in levels or LEVELS]
     plan = resolve("denoise", dae, how.sampler, how.steps, strengths[0])
     todo = open_files(Path(source))

@@ -68,11 +68,14 @@ class Job:
     bar: Bar | None = None
 
     def __post_init__(self) -> None:
+        from .. import distributed
+
         self.out = destination(self.name, self.source, self.places.out)
         self.beside = beside_of(self.out) if self.places.compare else None
         self.span = range_of(self.dae)
         self.kinds = Counter[int]()  # how many results had so many channels
-        self.film, self.shown = self.places.film(), Shown(self.versions.count)
+        self.film = None if distributed.get_rank() else self.places.film()
+        self.shown = Shown(self.versions.count)
         self.whole = self.whole and not (self.dae.shape[1] or is_array(self.source) or is_array(self.out))
 
     def run(self) -> None:
@@ -81,11 +84,12 @@ class Job:
 
         if not self.whole and self.places.resume:
             raise InputError("`resume` is for picture files and a model of any size: leave it out, and begin anew")
-        if not self.whole and distributed.get_rank():
-            return  # images in batches are the first process's
-        count, notes, skipped = self._files() if self.whole else self._images()
+        if self.whole:
+            count, notes, skipped = self._files()
+        else:  # images in batches are the first process's
+            count, notes, skipped = (0, [], []) if distributed.get_rank() else self._images()
         say_notes(dict.fromkeys(notes), skipped)
-        if self.beside and self.shown.parts:
+        if self.beside:
             self.shown.save(self.beside)
         start = "" if self.plan.level is None else f" from level {self.plan.level:g}"
         done = f"{counted(count, 'image')} by {self.plan}{start}, {counted(self.plan.steps, 'step')}"
@@ -128,7 +132,7 @@ class Job:
         made = next(self.apply(iter([page.x]), now, first=page.number, on_step=watch))
         if film:
             film.save(made)
-        self._seen([page.name], page.index, page.x, made)
+        self._seen([page.name], page.number, page.index, page.x, made)
         return self.versions.of(made) | ({MAP: self.errors.shown(page.x)} if self.errors else {})
 
     def on_tile(self, tiles: int) -> None:
@@ -136,9 +140,9 @@ class Job:
         if self.bar:
             self.bar.advance(1 / (tiles * self.plan.steps * self.pages))
 
-    def _seen(self, names: list[str], index: int, before: Tensor, made: Tensor) -> None:
+    def _seen(self, names: list[str], number: int, index: int, before: Tensor, made: Tensor) -> None:
         self.kinds[made.shape[1]] += len(before)
-        self.shown.add(self.as_shown(before, made), made)
+        self.shown.add(number, self.as_shown(before, made), made)
         if self.watcher:
             for name, x, y in zip(names, before, made, strict=True):
                 self.watcher.add(name, index, x[None], y[None])
@@ -179,7 +183,7 @@ class Job:
                     maps.add(self.errors.of(before) if maps.is_array else self.errors.shown(before), names)
                 if self.film and not self.film.saved:
                     self.film.save(made)
-                self._seen(names, 0, to_float(before), made)
+                self._seen(names, writer.done, 0, to_float(before), made)
         return writer.done // len(kinds), inputs.notes, inputs.skipped
 
 

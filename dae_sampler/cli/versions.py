@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .console import say
+from .console import say_ends
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +41,4 @@ class Versions:
 
     def report(self) -> None:
         """Say what white is; to be called by all processes."""
-        from .. import distributed
-
-        if largest := distributed.gather(self.largest):
-            ends = sorted({f"{most:.3g}" for most in (min(largest), max(largest))}, key=float)
-            say(f"white in the maps of where they differ: a standard deviation of {' to '.join(ends)}")
+        say_ends("white in the maps of where they differ: a standard deviation of", self.largest)

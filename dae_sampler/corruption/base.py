@@ -48,6 +48,8 @@ class Corruption:
     name: ClassVar[str]
     bounds: tuple[float, float] = (0.0, 1.0)
     """The least and the greatest level that there can be."""
+    shown: ClassVar[tuple[float, float, float]] = (0.01, 1.0, 0.3)
+    """The least and the greatest level worth a look, and one to begin with."""
     default_density: ClassVar[type] = levels.Uniform
     is_gaussian: bool = False
     """Whether x_tilde is x + level eps, so that r - x_tilde is a score."""

@@ -17,6 +17,7 @@ class Blur(Corruption):
 
     name = "blur"
     bounds = (0.0, 32.0)
+    shown = (0.1, 5.0, 1.0)
 
     def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:
         width = level.to(x).expand(len(x), 1, 1, 1)

@@ -23,6 +23,7 @@ class Jpeg(Corruption):
 
     name = "jpeg"
     bounds = (1.0, 100.0)
+    shown = (5.0, 95.0, 20.0)
     grid = 16
 
     def __call__(self, x: Tensor, level: Tensor, noise: Noise) -> Tensor:

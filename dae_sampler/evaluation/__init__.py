@@ -1,1 +1,1 @@
-"""Moved here; see the modules."""
+"""How good models, samples and restorations are."""

@@ -70,6 +70,7 @@ def evaluate(
     n: int = 10_000,
     plan: Plan | None = None,
     seed: int = 0,
+    batch: int | None = None,
     on_step: Callable[[State], None] | None = None,
 ) -> Evaluation:
     """Sample ``n`` images and hold them, and as many training images, against the test images.
@@ -81,7 +82,7 @@ def evaluate(
         features: the space to compare in, or its name, as :func:`.features.feature_space` takes it.
         n: how many to sample; at most the number of training images.
         plan: how to sample; by default the model's.
-        seed, on_step: as for :func:`~dae_sampler.sampling.tasks.sample`.
+        seed, batch, on_step: as for :func:`~dae_sampler.sampling.tasks.sample`.
 
     Raises:
         InputError: the images are not of the model's shape, or too few.
@@ -101,7 +102,8 @@ def evaluate(
 
     hook = dae.register_forward_hook(count)
     began = time.monotonic()
-    fake = torch.cat(list(tasks.sample(dae, n, plan or resolve("sample", dae), seed=seed, on_step=on_step)))
+    plan = plan or resolve("sample", dae)
+    fake = torch.cat(list(tasks.sample(dae, n, plan, seed=seed, batch=batch, on_step=on_step)))
     seconds = time.monotonic() - began
     hook.remove()
     evaluations = distributed.all_reduce(torch.tensor(float(calls))).item() / n

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import distributed
-from ..noise import ImageNoise
+from ..noise import DAMAGE, ImageNoise
 from ..sampling import tasks
 from ..sampling.plan import Plan
 from ..sampling.samplers import Denoiser
@@ -49,7 +49,7 @@ def evaluate_restoring(
     measures = (psnr, ssim) if has_ssim() else (psnr,)
     for number, clean in pictures:
         for row, level in enumerate(levels):
-            noise = ImageNoise(seed, number, 1)
+            noise = ImageNoise(seed, DAMAGE + number, 1)
             noisy = dae.corruption.draw(clean, torch.tensor(level), noise).x_tilde
             made = next(tasks.denoise(dae, [noisy], plan.at(level), seed=seed, first=number))
             values = [measure(x, clean).item() for measure in measures for x in (noisy, made)]

@@ -100,7 +100,7 @@ def parse(text: str) -> PoissonGaussian | None:
     if not text[:1].isalpha():
         return None
     part = spec.parse_one(text)
-    if part.name != "poisson-gaussian" or len(part.args) != 2 or part.options:
+    numbers = [value for value in part.args if isinstance(value, int | float)]
+    if part.name != "poisson-gaussian" or len(numbers) != 2 or len(part.args) != 2 or part.options:
         raise InputError(f"the noise of a picture is a number, or poisson-gaussian(gain, read), not {text!r}")
-    gain, read = (float(value) for value in part.args)
-    return PoissonGaussian(gain, read)
+    return PoissonGaussian(*map(float, numbers))

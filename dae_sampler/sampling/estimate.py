@@ -30,7 +30,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..noise import ImageNoise
-from ..tiles import TILE, tiled
+from ..pixels import LUMINANCE
+from ..tiles import TILE, tiled, up
 from .plan import can_estimate, card_of
 from .samplers import Denoiser
 
@@ -42,8 +43,6 @@ TOLERANCE = 0.005
 """Relative; well below what the estimate is worth."""
 SIDE, MOST = 96, 8
 """Images with more pixels than a crop of this side are estimated on at most so many crops, evenly spread."""
-LUMINANCE = (0.299, 0.587, 0.114)
-"""Of red, green and blue, as JPEG has it (ITU-R BT.601)."""
 NEARLY, FAR = -0.25, math.log(0.6)
 """Logarithms of how much of the noise r takes away at the first guess, and of how far the root is below it: noise that
 is not white. Three clean photographs come to -0.44 or less, with noise of 15 to 50 of 255 and saved as JPEG files of
@@ -121,9 +120,14 @@ def expected_error(dae: Denoiser, images: Tensor, sigma: float, *, probes: int =
     """
     if not dae.corruption.is_gaussian or card_of(dae).objective != "mean":
         raise InputError(f"this model has {dae.corruption}: an error is expected of means under Gaussian noise only")
-    if not dae.shape[1] and max(images.shape[2:]) > TILE:
-        halo = -(-card_of(dae).radius // card_of(dae).stride) * card_of(dae).stride
-        return tiled(lambda some: expected_error(dae, some, sigma, probes=probes, seed=seed), images, TILE, halo)
+    card = card_of(dae, images)
+    if dae.shape[1] or max(images.shape[2:]) <= TILE:
+        return _expected_error(dae, images, sigma, probes, seed)
+    halo = up(card.radius, card.stride)
+    return tiled(lambda some: _expected_error(dae, some, sigma, probes, seed), images, TILE, halo)
+
+
+def _expected_error(dae: Denoiser, images: Tensor, sigma: float, probes: int, seed: int) -> Tensor:
     x, noise = images.to(dae.device), ImageNoise(seed, 0, len(images), dae.device)
     diagonal = torch.zeros_like(x)
     for _ in range(probes):

@@ -164,7 +164,8 @@ def denoise(
     plan = resolve("denoise", dae, sampler, steps, _first(level), noise)
     if plan.estimated:
         images = as_images(images, shape=dae.shape)
-        level = torch.tensor([estimate_level(dae, image) for image in to_float(images)] or [dae.corruption.low])
+        found = [estimate_level(dae, image) for image in to_float(images)]
+        level = torch.tensor(found or [dae.corruption.low], dtype=torch.float64)
     images = as_images(images, shape=dae.shape, beyond=_beyond(dae, plan.level if level is None else level))
     return _restored(dae, images, plan, level, batch, {"added": 0, "seed": seed, "on_step": on_step, "grad": grad})
 

@@ -217,10 +217,11 @@ def conjugate_gradients(a: Function, b: Tensor, near: Function = lambda v: v, to
     ahead = step = near(left)
     power, enough = dot(left, ahead), tolerance**2 * dot(b, b)
     for _ in range(MOST):
-        if (dot(left, left) <= enough).all():
+        open_ = dot(left, left) > enough
+        if not open_.any():
             break
         along = a(step)
-        length = power / dot(step, along).clamp(min=torch.finfo(b.dtype).tiny)
+        length = open_ * power / dot(step, along).clamp(min=torch.finfo(b.dtype).tiny)  # the others are done
         x, left = x + length * step, left - length * along
         ahead, before = near(left), power
         power = dot(left, ahead)

@@ -19,10 +19,8 @@ from torch import Tensor
 
 from .. import spec
 from ..errors import InputError
+from ..pixels import LUMINANCE
 from .linear import Chain, Convolution, Operator, Separable, matrix_of
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
 class Mask(Operator):
@@ -49,10 +47,10 @@ class Mask(Operator):
 
 
 class Grey(Operator):
-    """Colour to grey, by :data:`LUMA`."""
+    """Colour to grey, by :data:`~dae_sampler.pixels.LUMINANCE`."""
 
     def apply(self, x: Tensor) -> Tensor:
-        if x.shape[1] != len(LUMA):
+        if x.shape[1] != len(LUMINANCE):
             raise InputError(
                 f"grey is made from 3 channels, and there are {x.shape[1]}: take a model of colour pictures"
             )
@@ -62,10 +60,10 @@ class Grey(Operator):
         return y * self._weights(y)
 
     def solve(self, v: Tensor, tau: Tensor | float) -> Tensor:
-        return v / (sum(w * w for w in LUMA) + tau)
+        return v / (sum(w * w for w in LUMINANCE) + tau)
 
     def _weights(self, x: Tensor) -> Tensor:
-        return x.new_tensor(LUMA).reshape(-1, 1, 1)
+        return x.new_tensor(LUMINANCE).reshape(-1, 1, 1)
 
 
 def blur(sigma: float, circular: bool = False) -> Separable:

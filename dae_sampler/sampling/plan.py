@@ -22,6 +22,8 @@ LEAST_PRIOR = 5.0
 """Standard deviation of noise that hides a picture well enough to begin from."""
 FROM_MEASURED = 49 / 255
 """The level that a sampler which knows a measurement begins at; DPIR's."""
+ROUNDED = 1e-6
+"""Relative; a level may be so far outside its range, as one that was kept in float32."""
 DRAWING = "walk", 20
 """Sampler and steps of restorations that differ: by models that begin from noise, and of several."""
 
@@ -128,9 +130,9 @@ def start_level(dae: Denoiser, level: float | None = None) -> float:
     """
     q = dae.corruption
     level = q.usual_level if level is None else float(level)
-    if not q.low <= level <= q.high or math.isnan(level):
+    if not q.low * (1 - ROUNDED) <= level <= q.high * (1 + ROUNDED):
         raise InputError(f"level {level:g} is outside what the model was trained for, {q}: choose one inside")
-    return level
+    return min(max(level, q.low), q.high)
 
 
 def can_estimate(dae: Denoiser) -> bool:

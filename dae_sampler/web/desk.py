@@ -46,15 +46,22 @@ class Turns:
         self.waiting: dict[int, str] = {}
         self.served: dict[str, int] = {}
 
-    def take(self, visitor: str) -> None:
-        """Wait for the turn."""
+    def take(self, visitor: str, left: threading.Event) -> None:
+        """Wait for the turn.
+
+        Raises:
+            LeftError: the visitor left meanwhile.
+        """
         with self.condition:
             self.tickets += 1
             mine = self.tickets
             self.waiting[mine] = visitor
-            self.condition.wait_for(lambda: not self.taken and self._next() == mine)
-            self.taken = True
+            self.condition.wait_for(lambda: left.is_set() or (not self.taken and self._next() == mine))
             del self.waiting[mine]
+            if left.is_set():
+                self.condition.notify_all()
+                raise LeftError
+            self.taken = True
             self.served = {name: at for name, at in self.served.items() if name in self.waiting.values()}
             self.served[visitor] = self.tickets
 
@@ -62,6 +69,11 @@ class Turns:
         """Give the turn up."""
         with self.condition:
             self.taken = False
+            self.condition.notify_all()
+
+    def look_up(self) -> None:
+        """Somebody who waits may have left."""
+        with self.condition:
             self.condition.notify_all()
 
     def _next(self) -> int:
@@ -75,11 +87,13 @@ class Job:
         self.desk, self.visitor, self.work = desk, visitor, work
         self.loop, self.left = asyncio.get_running_loop(), threading.Event()
         self.events: asyncio.Queue[Event | None] = asyncio.Queue(4)
+        self.has_turn = False
         threading.Thread(target=self._run, daemon=True).start()
 
     def leave(self) -> None:
         """The visitor is gone: the work ends at its next step. Called in the event loop."""
         self.left.set()
+        self.desk.turns.look_up()
         while not self.events.empty():  # whoever waits to put one is let go
             self.events.get_nowait()
 
@@ -89,13 +103,9 @@ class Job:
         Raises:
             LeftError: nobody waits for what follows.
         """
-        self.desk.turns.pass_on()
-        try:
-            self._send(event)
-        finally:
-            self.desk.turns.take(self.visitor)
-        if self.left.is_set():
-            raise LeftError
+        self._pass_turn()
+        self._send(event)
+        self._take_turn()
 
     def _run(self) -> None:
         try:
@@ -110,10 +120,9 @@ class Job:
 
     def _ending(self) -> str | None:
         """Do the work; what went wrong, in a sentence for the visitor."""
-        self.desk.turns.take(self.visitor)
+        self._take_turn()
         try:
-            if not self.left.is_set():
-                self.work(self.tell)
+            self.work(self.tell)
         except LeftError:
             raise
         except InputError as error:
@@ -124,17 +133,34 @@ class Job:
             log.exception("a visitor's work failed")
             return "Something went wrong here, and it was not your fault: the server's terminal says what."
         finally:
-            self.desk.turns.pass_on()
+            self._pass_turn()
         return None
+
+    def _take_turn(self) -> None:
+        self.desk.turns.take(self.visitor, self.left)
+        self.has_turn = True
+
+    def _pass_turn(self) -> None:
+        if self.has_turn:
+            self.has_turn = False
+            self.desk.turns.pass_on()
 
     def _send(self, event: Event | None) -> None:
         if self.left.is_set() or self.loop.is_closed():
             raise LeftError
+        sending = asyncio.run_coroutine_threadsafe(self.events.put(event), self.loop)
         try:
-            asyncio.run_coroutine_threadsafe(self.events.put(event), self.loop).result(PATIENCE)
+            sending.result(PATIENCE)
         except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
-            self.left.set()
+            sending.cancel()
+            self.loop.call_soon_threadsafe(self._give_up)
             raise LeftError from None
+
+    def _give_up(self) -> None:
+        """The visitor has not read for too long, and is told so if they come back. Called in the event loop."""
+        self.leave()
+        self.events.put_nowait({"error": "You did not read on for a while, so this was stopped: start it again."})
+        self.events.put_nowait(None)
 
 
 class Desk:

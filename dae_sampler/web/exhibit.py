@@ -14,15 +14,13 @@ from ..corruption import CORRUPTIONS
 from ..corruption.base import Corrupted, Corruption
 from ..dae import DenoisingAutoencoder
 from ..errors import InputError, unknown
-from ..noise import ImageNoise
+from ..noise import DAMAGE, ImageNoise
 from ..sampling.plan import Plan, can_estimate, resolve
 from ..sampling.samplers import SAMPLERS, Denoiser
 from ..sampling.tasks import shape_of_samples
 from ..tiles import for_pictures
 from .desk import sentence
 
-FIRST = 2**32
-"""Index of the image whose noise is the damage: a sampler with the same seed must not draw it again."""
 EXAMPLE = (64, 64)
 """A size (width, height) to ask a model of any size about."""
 
@@ -54,7 +52,7 @@ class Damage:
         level = self.usual if level is None else level
         if not self.low <= level <= self.high:
             raise InputError(f"{self.name} takes levels from {self.low:g} to {self.high:g} here, got {level:g}")
-        noise = ImageNoise(seed, FIRST, len(x), x.device)
+        noise = ImageNoise(seed, DAMAGE, len(x), x.device)
         return self.at(level).draw(x, torch.tensor(level, device=x.device), noise)
 
     def describe(self) -> dict[str, Any]:
@@ -178,10 +176,9 @@ def _damages(q: Corruption | type[Corruption]) -> bool:
 def _foreign(name: str) -> Damage | None:
     """A corruption that a model was not trained on, if a level is all that it needs."""
     kind = CORRUPTIONS[name]
-    low, high = max(kind.bounds[0], 0.01), min(kind.bounds[1], 1.0)
-    if ":" in name or _why_not(lambda: kind(high)):
+    if ":" in name or _why_not(lambda: kind(kind.shown[1])):
         return None
-    return Damage(name, kind, low, high, 0.3, own=False)
+    return Damage(name, kind, *kind.shown, own=False)
 
 
 def _why_not(check: Callable[[], Any]) -> str | None:

@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from dae_sampler import DenoisingAutoencoder, save
+from dae_sampler.noise import ImageNoise
 
 
 @pytest.fixture
@@ -38,6 +39,28 @@ def test_depth_pages_channels_and_names_stay(command, model, tmp_path):
     assert round(photo.info["dpi"][0]) == 300
     assert (clear.size, clear.mode) == ((17, 9), "RGBA")
     assert np.unique(np.asarray(clear)[..., 3]).tolist() == [120]
+
+
+def test_levels_of_a_table_go_with_models_that_cannot_estimate_theirs(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(DenoisingAutoencoder("unet(8)", "salt-pepper(0..0.5)", (1, None, None)), "m.safetensors")
+    Image.new("L", (12, 12), 9).save("a.png")
+    (tmp_path / "levels.csv").write_text("file,level\na.png,0.2\n")
+    command("denoise", "m.safetensors", "a.png", "--level", "levels.csv", "--out", "b.png")
+    said = command("denoise", "m.safetensors", "a.png", "--noise", "poisson-gaussian(1, 5)", "--out", "c.png", code=2)
+    assert "for Gaussian" in said
+    asked = ["denoise", "m.safetensors", "a.png", "--level", 0.2, "--strength", 2, "--out", "c.png"]
+    assert "--strength multiplies an estimated level" in command(*asked, code=2)
+
+
+def test_damage_that_was_drawn_is_not_drawn_again_in_restoring(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.full((1, 1, 64, 64), 0.5, np.float32))
+    command("corrupt", "gaussian(0.1)", "x.npy", "--out", "y.npy")
+    drawn = ImageNoise(0, 0, 1).normal((1, 1, 64, 64)).numpy()
+    noise = (np.load("y.npy") - 0.5) / 0.1
+    assert abs(np.corrcoef(noise.ravel(), drawn.ravel())[0, 1]) < 0.1
+    assert noise.std() == pytest.approx(1, abs=0.1)
 
 
 def test_a_small_level_changes_pixels_little_and_one_file_goes_where_it_is_told(command, model):

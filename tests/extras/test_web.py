@@ -435,22 +435,45 @@ def test_who_does_not_read_is_waited_for_and_then_dropped(monkeypatch):
             tell({"step": i})
 
     async def serve():
-        desk.open("a visitor who reads nothing", work)
+        job = desk.open("a visitor who reads nothing", work)
         while desk.jobs:
             await asyncio.sleep(0.01)
+        assert "start it again" in (await job.events.get())["error"]  # which is there if they read on
+        assert await job.events.get() is None
 
     asyncio.run(asyncio.wait_for(serve(), 20))
     assert 1 < len(told) < 10
 
 
+def test_who_leaves_while_waiting_makes_room_at_once():
+    desk, begun, go_on = desks.Desk(), threading.Event(), threading.Event()
+
+    async def serve():
+        desk.open("who has the turn", lambda tell: (begun.set(), go_on.wait()))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        waiting = [desk.open("who leaves", lambda tell: None) for _ in range(desks.MOST_EACH)]
+        for job in waiting:
+            job.leave()
+        while len(desk.jobs) > 1:
+            await asyncio.sleep(0.01)
+        desk.open("who leaves", lambda tell: None)
+        go_on.set()
+        while desk.jobs:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(serve(), 20))
+
+
 def test_turns_go_to_the_visitor_who_has_waited_longest():
     """Three jobs of one visitor and one of another: every second turn is the other's."""
     turns, served = desks.Turns(), []
-    turns.take("gate")
+    here = threading.Event()
+    turns.take("gate", here)
 
     def visit(visitor):
         for _ in range(4):
-            turns.take(visitor)
+            turns.take(visitor, here)
             served.append(visitor)
             turns.pass_on()
 

@@ -47,6 +47,13 @@ def test_black_is_zero_and_white_is_one_and_texts_are_read():
     torch.testing.assert_close(unit, torch.tensor([0.0, 1.0]), atol=1e-6, rtol=1e-6)
     assert str(q) == "poisson-gaussian(2, 3)"
     assert parse("25/255") is None
-    for text in ("poisson(2)", "poisson-gaussian(2)", "poisson-gaussian(0, 1)", "poisson-gaussian(1, -1)"):
+    for text in (
+        "poisson(2)",
+        "poisson-gaussian(2)",
+        "poisson-gaussian(0, 1)",
+        "poisson-gaussian(1, -1)",
+        "poisson-gaussian(a, 1)",
+        "poisson-gaussian(1..2, 1)",
+    ):
         with pytest.raises(InputError, match="poisson-gaussian"):
             parse(text)

@@ -54,6 +54,10 @@ def test_estimates_stay_inside_what_the_model_knows():
     dae = GaussianData(mean=0.5, variance=0.01, corruption="gaussian(0.1..1)", shape=(1, 16, 16))
     assert estimate_level(dae, torch.full((1, 16, 16), 0.5)) == 0.1
     assert estimate_level(dae, 9 * torch.randn(1, 16, 16)) == 1
+    for end in (0.1, 1):  # also where they are kept in float32, which is a little beyond
+        x = torch.full((2, 1, 16, 16), 0.5)
+        assert dae_sampler.denoise(dae, x, level=torch.tensor([end, end]), steps=1).shape == x.shape
+    assert dae_sampler.denoise(dae, torch.full((2, 1, 16, 16), 0.5), steps=1).shape == (2, 1, 16, 16)
 
 
 def test_denoising_estimates_the_level_of_each_image():
@@ -104,6 +108,14 @@ def test_the_expected_error_is_the_posterior_deviation_of_gaussian_data(gaussian
     data = gaussian_data(0.4, 0.04, shape=(1, 6, 5))
     made = expected_error(data, torch.rand(2, 1, 6, 5), 0.3, probes=2)
     torch.testing.assert_close(made, torch.full((2, 1, 6, 5), (0.04 * 0.09 / 0.13) ** 0.5))
+
+
+def test_the_expected_error_of_a_large_picture_goes_in_tiles(gaussian_data, monkeypatch):
+    data, seen = gaussian_data(0.4, 0.04, shape=(1, 0, 0)), []
+    monkeypatch.setattr(type(data), "__call__", lambda self, x, level: seen.append(x.shape) or 0.25 * x)
+    made = expected_error(data, torch.rand(1, 1, 9, 1100), 0.3, probes=1)
+    torch.testing.assert_close(made, torch.full((1, 1, 9, 1100), 0.3 * 0.5))
+    assert len(seen) == 3
 
 
 def test_the_expected_error_of_correlated_pixels_is_the_diagonal_of_their_covariance():

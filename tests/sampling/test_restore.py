@@ -11,7 +11,7 @@ from dae_sampler import InputError, corruption
 from dae_sampler.card import Card
 from dae_sampler.sampling import Mask, Measured, Pair, tasks
 from dae_sampler.sampling.guidance import squared_error
-from dae_sampler.sampling.linear import smoothest
+from dae_sampler.sampling.linear import conjugate_gradients, smoothest
 from dae_sampler.sampling.operators import parse
 from dae_sampler.sampling.plan import resolve
 from dae_sampler.tiles import GreyOrColour
@@ -107,6 +107,15 @@ class Given:
 
     def normal(self, shape):
         return self.z.expand(shape)
+
+
+def test_conjugate_gradients_do_not_depend_on_the_other_images():
+    scale = torch.tensor([1.0, 30.0])[:, None] ** torch.linspace(0, 1, 20)
+    b = torch.rand(2, 20)
+    together = conjugate_gradients(lambda x: scale * x, b)
+    for i in range(2):
+        alone = conjugate_gradients(lambda x, i=i: scale[i] * x, b[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "own"])

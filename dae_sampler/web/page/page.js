@@ -111,9 +111,11 @@ function damaged() { // the levels of the damage chosen
 
 const curved = (kind) => kind.low > 0 && kind.high / kind.low > 100 // such levels are told apart by their ratio
 
+const within = (level, kind) => Math.min(Math.max(Number(level.toPrecision(3)), kind.low), kind.high)
+
 function setLevel(level) {
   const { kind } = state
-  $('level').value = Number(level.toPrecision(3))
+  $('level').value = within(level, kind)
   const along = curved(kind)
     ? Math.log(level / kind.low) / Math.log(kind.high / kind.low)
     : (level - kind.low) / (kind.high - kind.low || 1)
@@ -124,7 +126,7 @@ function slid() {
   const { kind } = state
   const along = $('level-slider').value / 1000
   const level = curved(kind) ? kind.low * (kind.high / kind.low) ** along : kind.low + along * (kind.high - kind.low)
-  $('level').value = Number(Math.min(Math.max(Number(level.toPrecision(3)), kind.low), kind.high))
+  $('level').value = within(level, kind)
   preview()
 }
 
