@@ -141,12 +141,18 @@ class Neighbours:
         if len(good) < 2:
             raise InputError(f"neighbours need 2 good pictures or more, got {len(good)}: give more by `good`")
         self.encoder = Encoder(dae, resolve(dae, stage=memory_stage(dae), pool=0))
-        found = [self._features(to_float(x[None]))[0].flatten(1).T for x in good]
-        self.owner = torch.arange(len(good)).repeat_interleave(torch.tensor([len(f) for f in found]))
-        features = torch.cat(found)
-        self.scale = features.std(0).clamp(min=1e-6)
-        chosen = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:MEMORY]
-        self.memory, self.owner = features[chosen] / self.scale, self.owner[chosen]
+        draw, count, sums = torch.Generator().manual_seed(0), 0, torch.zeros(2, 1, dtype=torch.float64)
+        kept = Tensor(), Tensor(), Tensor()  # features, their pictures, and random numbers, of which the least stay
+        for i, x in enumerate(good):
+            f = self._features(to_float(x[None]))[0].flatten(1).T
+            count, sums = count + len(f), sums + torch.stack([f.double().sum(0), f.double().square().sum(0)])
+            new = f, torch.full((len(f),), i), torch.rand(len(f), generator=draw)
+            *both, order = (torch.cat(pair) for pair in zip(kept, new, strict=True))
+            order, best = order.topk(min(MEMORY, len(order)), largest=False)
+            kept = both[0][best], both[1][best], order
+        variance = (sums[1] - sums[0].square() / count) / (count - 1)
+        self.scale = variance.clamp(min=1e-12).sqrt().float()
+        self.memory, self.owner = kept[0] / self.scale, kept[1]
 
     @torch.no_grad()
     def _features(self, x: Tensor) -> Tensor:
@@ -178,8 +184,10 @@ def fit(
         on_image: called after each.
 
     Raises:
-        InputError: there are no good pictures, or the model gives no scores.
+        InputError: there are too few good pictures, or the model gives no scores.
     """
+    if not good:
+        raise InputError("there are no good pictures to compare with: give some by `good`")
     maps = memory_stage(dae) is not None
     scorer = Neighbours(dae, good) if maps else Excess(dae)
     scores = []

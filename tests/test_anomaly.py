@@ -80,6 +80,20 @@ def test_the_threshold_of_the_model_of_digits_holds_for_test_digits(data_root):
     assert anomaly.score(anomaly.Excess(dae)(1 - digits[:1])) > scores.max()
 
 
+def test_the_memory_holds_so_much_whatever_the_number_of_pictures(monkeypatch):
+    dae = DenoisingAutoencoder("unet(8, 16)", "gaussian(0.02..1)", (1, None, None)).eval()
+    good = [torch.rand(1, 24, 32, generator=torch.Generator().manual_seed(i)) for i in range(6)]
+    every = anomaly.Neighbours(dae, good)
+    monkeypatch.setattr(anomaly, "MEMORY", 40)
+    some = anomaly.Neighbours(dae, good)
+    assert len(some.memory) == len(some.owner) == 40
+    assert len(some.owner.unique()) == 6
+    torch.testing.assert_close(some.scale, every.scale)
+    torch.testing.assert_close(every.scale * every.memory.std(0), every.scale, rtol=1e-4, atol=1e-5)
+    there = {tuple(row) for row in every.memory.tolist()}
+    assert {tuple(row) for row in some.memory.tolist()} <= there
+
+
 def test_the_memory_finds_what_no_good_picture_holds():
     dae = DenoisingAutoencoder("unet(8, 16)", "gaussian(0.02..1)", (1, None, None)).eval()
     good = [torch.rand(1, 24 + 4 * i, 32, generator=torch.Generator().manual_seed(i)) / 2 for i in range(6)]

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class Compared:
     """How near pictures are to their clean versions, before and after."""
 
-    def __init__(self, truth: Path) -> None:
+    def __init__(self, truth: Path, large: bool) -> None:
         from ..data.truth import Truth
         from ..evaluation.fidelity import has_ssim
 
-        self.truth, self.with_ssim = Truth(truth), has_ssim()
+        self.truth, self.with_ssim = Truth(truth, large), has_ssim()
         self.rows: list[tuple[str, list[float]]] = []
 
     def check(self, names: Iterable[str]) -> None:

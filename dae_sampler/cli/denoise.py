@@ -79,7 +79,7 @@ def denoise(
         if plan.estimated:
             how = replace(how, batch=1)  # each image has a level of its own
         task = _Task(dae, plan, known, compute.seed)
-        compared = Compared(truth) if truth else None
+        compared = Compared(truth, large) if truth else None
         maps = task.maps() if error else None
         job = Job("denoised", dae, plan, task.apply, source, places, how.batch, pair, resize, large, compared, maps)
         job.run()

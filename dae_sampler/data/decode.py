@@ -113,11 +113,7 @@ def decode(
     Raises:
         InputError: no picture can be read, they differ in size, or floats lie outside their range.
     """
-    decoder = _Decoder(folder, files, wanted, cache, strict, on_file)
-    try:
-        pixels, reached = decoder.run(decoder.expected_depths())
-    except _Deeper:
-        pixels, reached = decoder.run(survey(files, wanted.span))
+    pixels, reached = _Decoder(folder, files, wanted, cache, strict, on_file).run()
     tally, depths = reached.tally, Depths(reached.spans)
     if not tally.kept:
         raise InputError(f"none of the {len(files)} pictures in {folder} can be read; the first: {tally.skipped[0]}")
@@ -153,32 +149,41 @@ class _Decoder:
         digest = digest_of(self.folder, self.files, repr((self.wanted, self.shape)))
         return self.cache / f"{self.folder.resolve().name}-{digest}"
 
-    def expected_depths(self) -> Depths:
-        """Those that a pass found before; else 8 bits, until a picture has more."""
-        if not self._fits(TYPES[-1]) and (saved := _read_pass(self.place)):
-            return Depths(saved.spans)
-        return Depths({"uint8": self.wanted.span or full_range(_BYTE)})
-
-    def run(self, depths: Depths) -> tuple[np.ndarray, Pass]:
-        """Decode all pictures, taken to be of ``depths``.
+    def run(self) -> tuple[np.ndarray, Pass]:
+        """Decode all pictures, into memory or into a file. They are taken to have 8 bits until one has more.
 
         Raises:
-            _Deeper: one of them is not.
             InputError: they differ in size, or one cannot be read and ``strict`` is set.
         """
-        whole = (len(self.files), *self.shape)
-        if self._fits(depths.deepest):
-            pixels, reached = np.empty(whole, depths.deepest), Pass(depths.spans)
-            self._fill(pixels, reached, save=None)
-            return pixels, reached
+        depths = Depths({"uint8": self.wanted.span or full_range(_BYTE)})
+        if self._fits("uint8") and (self._fits(TYPES[-1]) or not _read_pass(self.place)):
+            try:
+                return self._into_memory(depths)
+            except _Deeper:
+                depths = survey(self.files, self.wanted.span)
+            if self._fits(depths.deepest):
+                return self._into_memory(depths)
         self.place.mkdir(parents=True, exist_ok=True)
         with distributed.first_process_first(), locked(self.place, wait=True):
             sweep(self.place)
-            stored, reached = _open(self.place, whole, depths)
-            if self.strict and reached.tally.skipped:
-                raise InputError(reached.tally.skipped[0])
-            self._fill(stored, reached, lambda: _save(self.place, stored, reached))
+            saved = _read_pass(self.place)  # now, for another process may have found deeper ones meanwhile
+            try:
+                reached = self._into_file(Depths(saved.spans) if saved else depths)
+            except _Deeper:
+                reached = self._into_file(survey(self.files, self.wanted.span))
         return memory.mapped(self.place / "images.npy"), reached
+
+    def _into_memory(self, depths: Depths) -> tuple[np.ndarray, Pass]:
+        pixels, reached = np.empty((len(self.files), *self.shape), depths.deepest), Pass(depths.spans)
+        self._fill(pixels, reached, save=None)
+        return pixels, reached
+
+    def _into_file(self, depths: Depths) -> Pass:
+        stored, reached = _open(self.place, (len(self.files), *self.shape), depths)
+        if self.strict and reached.tally.skipped:
+            raise InputError(reached.tally.skipped[0])
+        self._fill(stored, reached, lambda: _save(self.place, stored, reached))
+        return reached
 
     def _fits(self, dtype: str) -> bool:
         """Whether the pictures fit into memory, where they have this type."""
@@ -266,7 +271,8 @@ def _open(place: Path, whole: tuple[int, ...], depths: Depths) -> tuple[np.memma
                 return pixels, saved
         except (OSError, ValueError):  # it is lost or damaged
             pass
-    (place / "pass.json").unlink(missing_ok=True)
+    for name in ("pass.json", "images.npy"):  # never cut short what another process may have mapped
+        (place / name).unlink(missing_ok=True)
     pixels = np.lib.format.open_memmap(place / "images.npy", mode="w+", dtype=depths.deepest, shape=whole)
     if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would kill the process
         with (place / "images.npy").open("r+b") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,7 +81,7 @@ class _Reader:
     def notes(self) -> list[str]:
         """What was done to pictures."""
         padded = f"{self.small} of {len(self.shapes)} pictures are smaller than the crop and were padded by reflection"
-        return [padded] if self.small else []
+        return [*self.tally.notes(self.wanted.channels), *([padded] if self.small else [])]
 
     def read_into(self, store: Callable[[np.ndarray], object]) -> None:
         """Hand all pictures to ``store``, (C,H,W) each."""
@@ -90,9 +91,12 @@ class _Reader:
                     raise found
                 self.tally.skip(done - 1, str(found))
             else:
-                self._count_small(found, self.files[done - 1])
-                store(found)
-                self.shapes.append(list(found.shape))
+                self.depths.check(found.pixels, str(self.files[done - 1]), self.wanted.beyond)
+                ready = self._ready(found.pixels)
+                self._count_small(ready, self.files[done - 1])
+                store(ready)
+                self.shapes.append(list(ready.shape))
+                self.tally.add(found.pixels.shape[2] == 3, [], found.remarks)
             if self.on_file:
                 self.on_file(done, len(self.files))
 
@@ -102,7 +106,7 @@ class _Reader:
         try:
             saved = json.loads(index.read_text())
             self.shapes, self.small = saved["shapes"], saved["small"]
-            self.tally = Tally(skipped=saved["skipped"], gone=saved["gone"])
+            self.tally = Tally(**saved["tally"])
             whole = pixels.stat().st_size == self._count() * np.dtype(self.depths.deepest).itemsize
         except (OSError, ValueError, KeyError, TypeError):
             whole = False
@@ -111,8 +115,7 @@ class _Reader:
             with replacing(pixels) as temporary, temporary.open("wb") as file:
                 self._write(file)
             with replacing(index) as temporary:
-                skipped = {"skipped": self.tally.skipped, "gone": self.tally.gone}
-                saved = {"shapes": self.shapes, "small": self.small, **skipped}
+                saved = {"shapes": self.shapes, "small": self.small, "tally": asdict(self.tally)}
                 temporary.write_text(json.dumps(saved))
         if not self.shapes:
             return np.empty(0, self.depths.deepest)
@@ -136,13 +139,15 @@ class _Reader:
             )
         self.small += 1
 
-    def _read(self, file: Path) -> np.ndarray | InputError:
-        """One picture, (C,H,W), or why it cannot be read."""
+    def _read(self, file: Path) -> pictures.Picture | InputError:
+        """One picture, or why it cannot be read."""
         try:
-            pixels = pictures.read(file, self.wanted.over).pixels
-            self.depths.check(pixels, str(file), self.wanted.beyond)
+            return pictures.read(file, self.wanted.over)
         except InputError as error:
             return error
+
+    def _ready(self, pixels: np.ndarray) -> np.ndarray:
+        """(H,W,C) as they are stored, (C,H,W)."""
         height, width, channels = pixels.shape
         shape = (self.wanted.channels or channels, height, width)
         return self.depths.to_deepest(pictures.bring_to(pixels, shape, "crop"))

@@ -46,8 +46,11 @@ def load_exposures(
         raise InputError(f"{source} is no folder: exposures are the pictures of a folder, or pages of files in one")
     found, left_out = find(source, without)
     things: dict[Path, list[np.ndarray]] = {}
+    said: list[str] = []
     for done, path in enumerate(found, 1):
-        pages = read_file(path).pages
+        file = read_file(path)
+        pages = file.pages
+        said += file.notes.values()
         thing = things.setdefault(path if len(pages) > 1 else path.parent, [])
         thing += [typed(page, str(path)) for page in pages]
         if on_file:
@@ -63,7 +66,7 @@ def load_exposures(
     pixels = [page for pages in things.values() for page in pages]
     numbers = torch.repeat_interleave(torch.tensor([len(pages) for pages in things.values()]))
     depths = Depths({name: span or find_range(np.dtype(name), *ends) for name, ends in _extremes(pixels).items()})
-    notes = (*left_out, *alone, *([] if span else depths.notes(source)))
+    notes = (*left_out, *alone, *said, *([] if span else depths.notes(source)))
     count = channels or max(page.shape[2] for page in pixels)
     width, height = size or (0, 0)
     shapes = [(count, height or page.shape[0], width or page.shape[1]) for page in pixels]

@@ -114,6 +114,12 @@ def readable() -> frozenset[str]:
     return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in STUBS)
 
 
+def bare(name: str) -> str:
+    """A picture's path without its extension, if it has one; names may have other dots."""
+    path = Path(name)
+    return (path.with_suffix("") if path.suffix.lower() in readable() else path).as_posix()
+
+
 class _Sieve:
     """Tells pictures from the rest, and remembers the rest."""
 

@@ -112,5 +112,7 @@ def _stack(source: Any, rows: list[int], span: Range | None) -> np.ndarray:
         raise InputError(
             f"an item of the data set has the shape {stacked.shape[1:]}: images are (C,H,W), (H,W,C) or (H,W)"
         )
+    if stacked.dtype.kind in "iu" and stacked.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"images of the data set are {stacked.dtype}: give uint8 0..255, uint16, or floats in [0,1]")
     span = span or full_range(stacked.dtype if stacked.dtype.kind != "b" else np.dtype(np.uint8))
     return np.ascontiguousarray(from_array(stacked, "the data set", beyond=0, span=span).pixels)

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from os.path import splitext
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import check_writable, replacing
+from .folder import bare
 
 FORMATS = (".npz", ".csv", ".parquet")
 
@@ -105,8 +105,8 @@ class Table:
 
     def __init__(self, path: Path, column: str) -> None:
         self.path, self.values = path, read_column(path, column)
-        seen = Counter(_bare(name) for name in self.values)
-        self.bare = {_bare(name): value for name, value in self.values.items() if seen[_bare(name)] == 1}
+        seen = Counter(map(bare, self.values))
+        self.bare = {bare(name): value for name, value in self.values.items() if seen[bare(name)] == 1}
 
     def __getitem__(self, name: str) -> str:
         """The value of a picture, whose ``name`` may be with or without its extension.
@@ -115,11 +115,7 @@ class Table:
             InputError: the file does not name it.
         """
         index = str(int(name)) if name.isdecimal() else name
-        for values, key in ((self.values, name), (self.values, index), (self.bare, name), (self.bare, _bare(name))):
+        for values, key in ((self.values, name), (self.values, index), (self.bare, name), (self.bare, bare(name))):
             if key in values:
                 return values[key]
         raise InputError(f"{self.path} has no line for {name}: add one")
-
-
-def _bare(name: str) -> str:
-    return splitext(Path(name).as_posix())[0]

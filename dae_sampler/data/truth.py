@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor
 from ..errors import InputError
 from ..pixels import to_float
 from .arrays import ARRAYS, Stack, from_array, load_array
-from .files import read_file
+from .files import PictureFile, read_file
+from .folder import bare
 from .whole import PictureFiles, open_files
 
 _NAMED = 3
@@ -24,20 +26,21 @@ class Truth:
 
     Args:
         source: where they are.
+        large: allow pictures of more pixels than Pillow's limit.
 
     Raises:
         InputError: there are none.
     """
 
-    def __init__(self, source: Path) -> None:
-        self.source = source
+    def __init__(self, source: Path, large: bool = False) -> None:
+        self.source, self.large = source, large
         self.stack: Stack | None = None
         self.files: PictureFiles | None = None
         if source.suffix.lower() in ARRAYS and source.is_file():
             self.stack = from_array(load_array(source), str(source))
         elif source.exists():
-            self.files = open_files(source)
-            self.by_name = {_bare(path.relative_to(self.files.folder)): path for path in self.files.found}
+            self.files = open_files(source, large=large)
+            self.by_name = {bare(self.files.name_of(path)): path for path in self.files.found}
         else:
             raise InputError(f"no clean pictures at {source}: give a picture, a folder or an array")
 
@@ -55,7 +58,7 @@ class Truth:
     def _has(self, name: str) -> bool:
         if self.stack:
             return name.isdecimal() and int(name) < len(self.stack.pixels)
-        return self._alone() or _bare(Path(name)) in self.by_name
+        return self._alone() or not self.by_name.keys().isdisjoint((name, bare(name)))
 
     def _alone(self) -> bool:
         """Whether it is one picture, which goes with whatever is restored."""
@@ -83,15 +86,15 @@ class Truth:
             )
         return clean[None].expand(shape)
 
+    @lru_cache(maxsize=1)  # noqa: B019 - pages of one file come one after the other
+    def _read(self, path: Path) -> PictureFile:
+        return read_file(path, large=self.large)
+
     def _page(self, name: str, page: int) -> Tensor:
         assert self.files
-        path = self.files.found[0] if self._alone() else self.by_name[_bare(Path(name))]
-        pages = read_file(path).pages
+        path = self.files.found[0] if self._alone() else self.by_name.get(name) or self.by_name[bare(name)]
+        pages = self._read(path).pages
         if page >= len(pages):
             raise InputError(f"{path} has {len(pages)} pages, the picture has more: give one that has as many")
         low, high = self.files.spans[pages[page].dtype.name]
         return torch.from_numpy(((np.moveaxis(pages[page], 2, 0) - low) / (high - low)).astype(np.float32))
-
-
-def _bare(path: Path) -> str:
-    return path.with_suffix("").as_posix()

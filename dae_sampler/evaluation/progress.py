@@ -123,7 +123,7 @@ def read(run: Run, on_file: Callable[[int, int], None] | None = None) -> Progres
     images = int(saved.get("images", 0))
     held_out = job.validation_size(images)
     q = corruption.parse(job.corruption)
-    findings = diagnose(history, q, images - held_out, held_out, job.recipe(images).steps, not job.crop)
+    findings = diagnose(history, q, images - held_out, held_out, job.steps, not job.crop)
     if not job.crop:
         try:
             findings.append(_copies(run, load_images(job, run, on_file)))

@@ -46,6 +46,12 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
     if not all(shape) and not getattr(NETS.get(part.name), "any_size", part.name not in NETS):
         raise InputError(f"{part.name} takes images of one size: choose unet for pictures of any size")
     net = part.build("net", NETS, shape, conditional, extra)
+    weights = dict(net.named_parameters())
+    if kept := next((name for name in net.state_dict() if name not in weights), None):
+        raise InputError(
+            f"{part.name} keeps {kept} beside its weights, which training does not average: take layers without, "
+            "such as GroupNorm in place of BatchNorm, or register it with persistent=False"
+        )
     if conditional and not embedding_of(net):
         raise InputError(f"{text} takes no level and no label: set its attribute embedding, or train it at one level")
     return net

@@ -18,6 +18,7 @@ from ..dae import DenoisingAutoencoder
 from ..errors import InputError
 from ..losses import per_image
 from ..noise import Noise
+from ..pixels import binarise
 
 STAGES = 8
 """How often the gap is halved over a training."""
@@ -42,15 +43,16 @@ def check(dae: DenoisingAutoencoder, objective: str) -> None:
 class ConsistencyLoss(nn.Module):
     """Mean loss of a batch: what is differentiated, and, over several processes, averaged."""
 
-    def __init__(self, dae: DenoisingAutoencoder) -> None:
+    def __init__(self, dae: DenoisingAutoencoder, how: str | None) -> None:
         super().__init__()
-        self.dae = dae
+        self.dae, self.how = dae, how
 
     def forward(
         self, x: Tensor, level: Tensor, noise: Noise, target: None, label: Tensor | None, done: float
     ) -> Tensor:
         """``x`` (B,C,H,W) in [0,1], ``level`` (B,), ``label`` (B,) or None -> (). ``done`` is the share of steps."""
         dae, t = self.dae, level.view(-1, 1, 1, 1)
+        x = x if self.how is None else binarise(x, self.how, noise)
         s = earlier(t, 1 + int(done * STAGES), dae.corruption.low)
         e = noise.normal(x.shape)
         with torch.no_grad():

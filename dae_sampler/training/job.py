@@ -184,7 +184,8 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
         consistency.check(dae, start.objective_of(job.start) if job.start and not done else "mean")
         dae.card = replace(dae.card, objective=job.objective)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
-    return Prepared(job, run, dataset, dae, job.recipe(len(dataset)), done, note)
+    recipe = job.recipe(len(dataset.split(job.validation_size(len(dataset)))[0]))
+    return Prepared(replace(job, steps=recipe.steps), run, dataset, dae, recipe, done, note)
 
 
 def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None = None) -> Dataset | Crops:

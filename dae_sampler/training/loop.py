@@ -5,7 +5,7 @@ the logits against x goes down. Order and noise are functions of (seed, step), s
 resumed from its state file continues bit for bit (float32, same number of threads).
 
 Under torchrun each process takes its slice of every batch and the gradients are averaged (DistributedDataParallel), so
-the losses are those of one process, to rounding; see :mod:`.processes`.
+the losses are those of one process, to rounding.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -141,15 +142,13 @@ class TrainingState:
     """All that changes during training."""
 
     SAVED = ("step", "recorded", "best", "best_step")
+    fingerprint = cached_property(lambda self: self.dataset.fingerprint())
 
     def __init__(self, dae: DenoisingAutoencoder, recipe: Recipe, dataset: Dataset | Crops | Items) -> None:
         self.dae, self.recipe, self.dataset = dae, recipe, dataset
         self.step, self.seconds, self.started = 0, 0.0, time.monotonic()
-        if recipe.batch % distributed.get_world_size():
-            raise InputError(
-                f"a batch of {recipe.batch} does not split over {distributed.get_world_size()} processes: "
-                "make it a multiple"
-            )
+        if recipe.batch % (n := distributed.get_world_size()):
+            raise InputError(f"a batch of {recipe.batch} does not split over {n} processes: make it a multiple")
         keep_freed_memory()
         target = "self" if dae.corruption.self_supervised else dataset.target
         dae.card = replace(dae.card, target=target)  # validation looks there
@@ -159,7 +158,7 @@ class TrainingState:
         self.dae.train().requires_grad_(True)
         self.weights = dict(dae.named_parameters())
         self.tuning = dae.card.objective == "consistency"
-        loss = ConsistencyLoss(dae) if self.tuning else MeanLoss(dae, recipe.binarise, recipe.l1)
+        loss = ConsistencyLoss(dae, recipe.binarise) if self.tuning else MeanLoss(dae, recipe.binarise, recipe.l1)
         self.loss = DistributedDataParallel(loss) if distributed.get_world_size() > 1 else loss
         self.optimizer = Optimizer(dae, recipe.optimizer, recipe.weight_decay)
         self.average = copy.deepcopy(dae).eval().requires_grad_(False)
@@ -245,7 +244,7 @@ class TrainingState:
         tensors |= {f"average.{k}": v for k, v in self.average.named_parameters()}
         tensors |= {f"weight.{k}": v.detach() for k, v in self.weights.items()} | self.optimizer.state()
         tensors["trained_loss"] = self.trained_loss
-        data = {"images": len(self.dataset), "fingerprint": self.dataset.fingerprint()}
+        data = {"images": len(self.dataset), "fingerprint": self.fingerprint}
         numbers = {name: getattr(self, name) for name in self.SAVED}
         return tensors, {**data, "seconds": self.elapsed(), "best_checked": self.best_checked, **numbers}
 
@@ -254,7 +253,7 @@ class TrainingState:
         n = len(self.dataset)
         if saved.get("images") != n:
             raise InputError(f"the run began on {saved.get('images')} images, now there are {n}: start a new run")
-        if saved.get("fingerprint") not in (None, self.dataset.fingerprint()):  # None: saved before version 0.3
+        if saved.get("fingerprint") not in (None, self.fingerprint):  # None: saved before version 0.3
             raise InputError("the run began on other images than these: give it those, or start a new run")
         averages = dict(self.average.named_parameters())
         try:

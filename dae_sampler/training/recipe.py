@@ -218,12 +218,12 @@ class Job(Recipe):
             raise unknown("target", self.target, ("clean", "noisy"))
         return replace(self, corruption=GIVEN, target="noisy" if self.exposures else self.target)
 
-    def recipe(self, n: int) -> Recipe:
-        """The recipe for ``n`` images."""
+    def recipe(self, rows: int) -> Recipe:
+        """The recipe where an epoch is ``rows`` images or crops."""
         recipe = Recipe(**{known.name: getattr(self, known.name) for known in fields(Recipe)})
         if self.epochs is None:
             return recipe
-        steps = round(self.epochs * (n - recipe.validation_size(n)) / self.batch)
+        steps = round(self.epochs * rows / self.batch)
         return replace(recipe, steps=max(1, steps))
 
     def changed(self, before: Job, given: set[str]) -> Job:

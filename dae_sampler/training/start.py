@@ -52,8 +52,10 @@ def load_weights(dae: DenoisingAutoencoder, start: str) -> str:
     try:
         dae.load_state_dict(weights)
     except RuntimeError:
-        theirs = f"{source.card.net} for {source.corruption} images {source.shape}"
-        raise InputError(f"`start` {start} is {theirs}: give the same `net`, kind of `corruption` and `size`") from None
+        known = f" and the labels {', '.join(source.card.labels)}" if source.card.labels else ""
+        theirs = f"{source.card.net} for {source.corruption} images {source.shape}{known}"
+        alike = f"`net`, kind of `corruption` and `size`{', and `labels` of the same names' if known else ''}"
+        raise InputError(f"`start` {start} is {theirs}: give the same {alike}") from None
     return note
 
 

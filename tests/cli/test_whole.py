@@ -63,6 +63,17 @@ def test_damage_that_was_drawn_is_not_drawn_again_in_restoring(command, tmp_path
     assert noise.std() == pytest.approx(1, abs=0.1)
 
 
+def test_a_folder_with_a_dot_is_a_folder_and_a_wrong_name_is_said_at_once(command, model, tmp_path):
+    for name in ("in", "2026.11.26"):
+        (tmp_path / name).mkdir()
+    for name in "ab":
+        Image.new("L", (12, 12), 9).save(f"in/{name}.png")
+    command("denoise", model, "in", "--level", 0.1, "--out", "2026.11.26")
+    assert sorted(path.name for path in (tmp_path / "2026.11.26").iterdir()) == ["a.png", "b.png"]
+    said = command("denoise", model, "in/a.png", "--level", 0.1, "--out", "c.mp4", code=2)
+    assert "cannot write pictures as .mp4" in said
+
+
 def test_a_small_level_changes_pixels_little_and_one_file_goes_where_it_is_told(command, model):
     Image.fromarray(np.arange(600, dtype=np.uint8).reshape(20, 30)).save("a.png")
     command("refine", model, "a.png", "--level", "1/255", "--steps", 3, "--out", "b.png", "--trajectory", "way.gif")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -167,3 +168,21 @@ def test_a_folder_without_a_readable_picture_is_refused(tmp_path, monkeypatch, l
     (tmp_path / "p" / "deep.png").write_bytes(content[:60])  # its head is whole
     with pytest.raises(InputError, match="none of the 1 pictures"):
         load_crops(tmp_path / "p", 8, root=tmp_path / "cache")
+
+
+def test_an_epoch_is_all_places_of_crops(folder, tmp_path, command):
+    options = ["--crop", 16, "--epochs", 2, "--batch", 4, "--net", "unet(8)", "--every", 1000, "--out", tmp_path / "r"]
+    said = command("train", folder, *options)
+    places = int(load_crops(folder, 16).ends[-1])
+    assert f"{round(2 * places / 4)} steps of 4" in said
+
+
+def test_what_is_done_to_pictures_is_said(tmp_path, monkeypatch):
+    deep = np.full((20, 20, 3), 999, np.uint16)
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([deep[..., 0]] * 2), photometric="minisblack")
+    Image.new("RGB", (20, 20), (200, 0, 0)).save(tmp_path / "colour.png")
+    monkeypatch.setattr(memory, "IN_MEMORY", 0)
+    for _ in range(2):  # decoded into a file, then read from it
+        notes = " ".join(load_crops(tmp_path, 16, channels=1, root=tmp_path / "cache").notes)
+        assert "2 pages" in notes
+        assert "1 of 2 pictures was made grey" in notes

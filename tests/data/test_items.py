@@ -82,3 +82,8 @@ def test_a_callback_ends_training_with_the_best_weights(tmp_path):
     assert seen == [1, 2]
     torch.testing.assert_close(load(tmp_path).state_dict(), made)
     assert Run(tmp_path).done() == 2
+
+
+def test_whole_numbers_of_no_known_white_are_refused():
+    with pytest.raises(InputError, match="are int64: give uint8"):
+        weights([pixels.astype(np.int64) for pixels in PIXELS])

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from dae_sampler.data.files import default_suffix, read_file, tags, write_like
+from dae_sampler.data.files import default_suffix, enlarged, read_file, tags, write_like
 from dae_sampler.errors import InputError
 
 tifffile = pytest.importorskip("tifffile")
@@ -658,8 +658,12 @@ def test_ppm_of_any_depth(tmp_path, kind, white):
     path.write_bytes(
         f"P{kind}\n# word\n{WIDTH} {HEIGHT}\n{white}\n".encode() + data.astype(f">u{data.itemsize}").tobytes()
     )
+    before = path.read_bytes()
     a, _ = round_trip(path)
-    np.testing.assert_array_equal(a.pages[0], data)
+    most = np.iinfo(dtype).max
+    np.testing.assert_array_equal(a.pages[0], np.rint(data * (most / white)))  # white is white
+    write_like(a, [page.astype(np.float32) for page in a.pages], tmp_path / "b.ppm")
+    assert (tmp_path / "b.ppm").read_bytes() == before.replace(b"# word\n", b"")
     assert a.metadata.white == (white if white not in (255, 65535) else None)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="cut off"):
@@ -904,3 +908,21 @@ def test_real_pictures_come_back(tmp_path, pattern):
     for suffix in {default_suffix(a), ".tif"}:
         write_like(a, [page.astype(np.float32) for page in a.pages], tmp_path / f"out{suffix}")
         same(a, read_file(tmp_path / f"out{suffix}"))
+
+
+def test_an_enlarged_picture_keeps_its_size_in_inches_and_on_the_earth(tmp_path):
+    Image.new("L", (8, 6), 9).save(tmp_path / "a.png", dpi=(300, 300))
+    a = read_file(tmp_path / "a.png")
+    write_like(enlarged(a, 2), [a.pages[0].repeat(2, 0).repeat(2, 1)], tmp_path / "b.png")
+    assert Image.open(tmp_path / "b.png").info["dpi"] == pytest.approx((600, 600), abs=0.1)
+    scale, tie = (0.5, 0.5, 0.0), (1.0, 1.0, 0.0, 100.0, 200.0, 0.0)
+    tags = [(33550, "d", 3, scale, True), (33922, "d", 6, tie, True)]
+    size = '<OME><Pixels SizeX="8" SizeY="6" PhysicalSizeX="0.5" PhysicalSizeY="2"/></OME>'
+    path = tiff(tmp_path, np.zeros((6, 8), np.uint8), extratags=tags, description=size, metadata=None)
+    a = read_file(path)
+    write_like(enlarged(a, 2), [a.pages[0].repeat(2, 0).repeat(2, 1)], tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        found = file.pages[0].tags
+        assert found[33550].value == (0.25, 0.25, 0.0)
+        assert found[33922].value == (2.0, 2.0, 0.0, 100.0, 200.0, 0.0)
+        assert 'SizeX="16" SizeY="12" PhysicalSizeX="0.25" PhysicalSizeY="1"' in found["ImageDescription"].value

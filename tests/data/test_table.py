@@ -1,9 +1,12 @@
 """CSV files that say one thing of each picture."""
 
 import pytest
+import torch
+from PIL import Image
 
 from dae_sampler import InputError
 from dae_sampler.data.tables import Table
+from dae_sampler.data.truth import Truth
 
 
 def test_values_are_found_by_path_with_or_without_extension_and_by_index(tmp_path):
@@ -31,3 +34,22 @@ def test_a_line_without_a_name_is_no_picture(tmp_path, name):
     assert table["a"] == "0.2"
     with pytest.raises(InputError, match="no line for b"):
         table["b"]
+
+
+def test_dots_in_names_are_no_extensions(tmp_path):
+    (tmp_path / "levels.csv").write_text("file,level\nscan.png,0.1\nscan.2.png,0.2\n")
+    table = Table(tmp_path / "levels.csv", "level")
+    assert [table["scan"], table["scan.2"]] == ["0.1", "0.2"]
+    with pytest.raises(InputError, match=r"no line for scan\.1"):
+        table["scan.1"]
+
+
+def test_clean_versions_of_names_with_dots_are_theirs(tmp_path):
+    for name, value in (("scan.png", 51), ("scan.1.png", 102)):
+        Image.new("L", (2, 2), value).save(tmp_path / name)
+    truth = Truth(tmp_path)
+    for name, value in (("scan", 0.2), ("scan.1", 0.4), ("scan.1.png", 0.4), ("scan.1.tif", 0.4)):
+        truth.check([name])
+        torch.testing.assert_close(truth.of(name, 0, torch.Size((1, 1, 2, 2))), torch.full((1, 1, 2, 2), value))
+    with pytest.raises(InputError, match=r"no clean version of scan\.2"):
+        truth.check(["scan.2"])

@@ -124,3 +124,13 @@ def test_dense_has_the_widths_given():
 def test_bad_texts_are_refused(text):
     with pytest.raises(InputError):
         nets.build(text, (1, 28, 28))
+
+
+def test_a_network_that_keeps_more_than_weights_is_refused(monkeypatch):
+    class Normalised(torch.nn.Sequential):
+        def __init__(self, shape, conditional, extra):
+            super().__init__(torch.nn.Conv2d(1, 1, 3), torch.nn.BatchNorm2d(1))
+
+    monkeypatch.setitem(nets.NETS, "mine:Normalised", Normalised)
+    with pytest.raises(InputError, match=r"keeps 1\.running_mean .* GroupNorm"):
+        nets.build("mine:Normalised", (1, 8, 8), conditional=False)

@@ -34,13 +34,13 @@ def test_the_gap_shrinks_by_stages_and_ends_at_0_where_levels_end():
 
 def test_where_the_trajectory_has_ended_it_is_the_loss_of_the_autoencoder():
     dae, x, level = model(), torch.rand(3, 1, 4, 4), torch.tensor([0.1, 0.5, 0.9])
-    loss = ConsistencyLoss(dae)(x, level, StepNoise(0, 0), None, None, 0.0)
+    loss = ConsistencyLoss(dae, None)(x, level, StepNoise(0, 0), None, None, 0.0)
     torch.testing.assert_close(loss, dae.loss(x, level, StepNoise(0, 0)).mean())
 
 
 def test_no_gradient_goes_through_the_target():
     dae, x, level = model().requires_grad_(True), torch.rand(2, 1, 4, 4), torch.tensor([2.0, 5.0])
-    ConsistencyLoss(dae)(x, level, StepNoise(0, 0), None, None, 0.5).backward()
+    ConsistencyLoss(dae, None)(x, level, StepNoise(0, 0), None, None, 0.5).backward()
     mine = [weight.grad.clone() for weight in dae.parameters()]
     noise, t = StepNoise(0, 0), level.view(-1, 1, 1, 1)
     s = earlier(t, 5, 0.02)
@@ -113,7 +113,14 @@ def test_tuning_is_a_run_that_resumes_and_leaves_a_consistency_model(tmp_path, c
 def test_it_may_be_told_a_label():
     dae = DenoisingAutoencoder("dense(8)", "gaussian(0.05..5)", (1, 4, 4), labels=("a", "b"))
     x, level = torch.rand(2, 1, 4, 4), torch.tensor([0.5, 2.0])
-    loss = ConsistencyLoss(dae)(x, level, StepNoise(0, 0), None, torch.tensor([0, -1]), 0.5)
+    loss = ConsistencyLoss(dae, None)(x, level, StepNoise(0, 0), None, torch.tensor([0, -1]), 0.5)
     loss.backward()
     assert dae.label.weight.grad.abs().sum(1).tolist()[1] == 0
     assert Guided(dae.eval(), 1)(x, level).shape == x.shape
+
+
+def test_images_are_made_binary_as_in_the_training_before():
+    dae, x, level = model(), torch.rand(3, 1, 4, 4), torch.tensor([2.0, 5.0, 9.0])
+    made = ConsistencyLoss(dae, "threshold")(x, level, StepNoise(0, 0), None, None, 0.5)
+    plain = ConsistencyLoss(dae, None)((x > 0.5).float(), level, StepNoise(0, 0), None, None, 0.5)
+    torch.testing.assert_close(made, plain)

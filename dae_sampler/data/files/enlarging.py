@@ -15,6 +15,8 @@ from .tags import INTEGERS, SIDES, DamagedError, Layout, Tag, Tags, as_block, re
 
 DESCRIPTION = 270
 """The tag that programs write their own text to."""
+GEOGRAPHIC = {33550: (3, 2, lambda factor: 1 / factor), 33922: (6, 2, lambda factor: factor)}
+"""GeoTIFF's size of a pixel, (x, y, z), and its tie points, (i, j, k, x, y, z): what becomes of the first two."""
 
 
 def enlarged(source: PictureFile, factor: int) -> PictureFile:
@@ -26,7 +28,9 @@ def enlarged(source: PictureFile, factor: int) -> PictureFile:
         return source
     metadata, stored = source.metadata, source.stored
     if known := metadata.resolution:
-        metadata = replace(metadata, resolution=known._replace(x=known.x * factor, y=known.y * factor))
+        chunks = [(name, content) for name, content in metadata.chunks if name != b"pHYs"]  # it is made anew
+        finer = known._replace(x=known.x * factor, y=known.y * factor)
+        metadata = replace(metadata, resolution=finer, chunks=chunks)
     if metadata.exif:
         try:
             layout, tags = read_block(metadata.exif)
@@ -49,16 +53,35 @@ def _scaled(tags: Tags, layout: Layout, factor: int) -> Tags:
             for code, tag in tags.items()}  # fmt: skip
     for code in (code for pair in SIDES for code in pair if code in tags):
         made[code] = _multiplied(tags[code], layout, factor)
+    for code, (each, places, share) in GEOGRAPHIC.items():
+        if code in tags and tags[code].type == 12:
+            made[code] = _placed(tags[code], layout, each, places, share(factor))
     if DESCRIPTION in tags:
         made[DESCRIPTION] = tags[DESCRIPTION].altered(lambda text: _described(text, factor))
     return made
 
 
+def _placed(tag: Tag, layout: Layout, each: int, places: int, by: float) -> Tag:
+    """A tag of doubles in groups of ``each``, of which the first ``places`` are multiplied."""
+    form = f"{layout.order}{tag.count}d"
+    values = [value * (by if i % each < places else 1) for i, value in enumerate(struct.unpack(form, tag.data))]
+    return tag._replace(data=struct.pack(form, *values))
+
+
 def _described(text: bytes, factor: int) -> bytes:
-    """What a description says of the size: OME's sides multiplied, tifffile's note of a shape left out."""
+    """What a description says of the size: OME's sides multiplied and its pixels made smaller, tifffile's note of a
+    shape left out."""
     if text.startswith(b'{"shape"'):
         return b"\0"
+    text = re.sub(rb'(\bPhysicalSize[XY]=")([0-9.eE+-]+)', lambda m: m[1] + _shared(m[2], factor), text)
     return re.sub(rb'(\bSize[XY]=")(\d+)', lambda m: m[1] + str(int(m[2]) * factor).encode(), text)
+
+
+def _shared(number: bytes, factor: int) -> bytes:
+    try:
+        return f"{float(number) / factor:.10g}".encode()
+    except ValueError:
+        return number
 
 
 def _multiplied(tag: Tag, layout: Layout, factor: int) -> Tag:

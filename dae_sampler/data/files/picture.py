@@ -60,7 +60,7 @@ class Metadata:
     chunks: list[tuple[bytes, bytes]] = field(default_factory=list)
     """The chunks of a PNG that a new PNG takes over as they are."""
     white: int | None = None
-    """The value of white, where the file says so (PGM and PPM)."""
+    """The value of white in the file, where that is not the type's own (PGM and PPM)."""
 
     @property
     def dpi(self) -> tuple[float, float] | None:

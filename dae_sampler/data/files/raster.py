@@ -79,7 +79,7 @@ def _read_heic(path: Path, large: bool) -> PictureFile:
 
 
 def _read_pnm(path: Path, header: re.Match[bytes], large: bool) -> PictureFile:
-    """A PGM or PPM whose white is not 255, which Pillow would scale."""
+    """A PGM or PPM whose white is not 255: its values are spread over the type's range, which writing undoes."""
     kind, width, height, white = (int(part) for part in header.groups())
     check_size(path, width, height, large)
     if not 1 <= white <= 65535:
@@ -88,8 +88,10 @@ def _read_pnm(path: Path, header: re.Match[bytes], large: bool) -> PictureFile:
     dtype = np.dtype(">u2" if white > 255 else "u1")
     if path.stat().st_size < header.end() + np.prod(shape, dtype=np.int64) * dtype.itemsize:
         raise DamagedError("it is cut off")
-    pixels = np.fromfile(path, dtype, int(np.prod(shape)), offset=header.end()).astype(dtype.newbyteorder("="))
-    metadata = Metadata(white=None if white == np.iinfo(dtype).max else white)
+    most = int(np.iinfo(dtype).max)
+    values = np.fromfile(path, dtype, int(np.prod(shape)), offset=header.end()).clip(max=white)
+    pixels = np.rint(values * (most / white)).astype(dtype.newbyteorder("="))
+    metadata = Metadata(white=None if white == most else white)
     return assemble(path, "PPM", [Page(pixels.reshape(shape), as_rgb=kind == 6)], metadata, {})
 
 

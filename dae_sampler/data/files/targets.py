@@ -93,8 +93,10 @@ def _write_pnm(pages: list[Page], source: PictureFile, path: Path) -> None:
         if page.binary:
             file.write(np.packbits(page.pixels[..., 0] < 128, axis=1).tobytes())
             return
-        file.write(f"{source.metadata.white or np.iinfo(page.pixels.dtype).max}\n".encode())
-        page.pixels.astype(page.pixels.dtype.newbyteorder(">")).tofile(file)
+        most = int(np.iinfo(page.pixels.dtype).max)
+        white = source.metadata.white or most
+        file.write(f"{white}\n".encode())
+        np.rint(page.pixels * (white / most)).astype(page.pixels.dtype.newbyteorder(">")).tofile(file)
 
 
 def _blocks(metadata: Metadata) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def write_like(source: PictureFile, pages: list[np.ndarray], path: Path | str) -
             they hold values that are not finite, or the file cannot be written.
     """
     path = Path(path)
-    target = _target(path)
+    target = target_of(path)
     _check_shapes(source, pages)
     if why := _refusal(source, pages, target):
         raise InputError(f"{path.suffix} cannot hold {why}: name the file {path.with_suffix(_holds(source)).name}")
@@ -70,7 +70,12 @@ def _holds(source: PictureFile) -> str:
     return ".tif" if _refusal(source, source.pages, TARGETS["PNG"]) else ".png"
 
 
-def _target(path: Path) -> Target:
+def target_of(path: Path) -> Target:
+    """The format that a file's name asks for.
+
+    Raises:
+        InputError: no pictures are written as that.
+    """
     for target in TARGETS.values():
         if path.suffix.lower() in target.suffixes:
             return target
@@ -132,7 +137,7 @@ def _ready(source: PictureFile, number: int, pixels: np.ndarray, target: Target)
     old = source.pages[number]
     planes = source.stored.planes[number] if source.stored else []
     if pixels.dtype != old.dtype:
-        pixels = _cast(pixels, old.dtype, source.metadata.white, planes[0].bits if planes else 0)
+        pixels = _cast(pixels, old.dtype, planes[0].bits if planes else 0)
     coloured = (old.shape[2], pixels.shape[2]) == (1, 3) and not source.as_rgb[number]
     binary = source.binary[number] and target.binary and not coloured
     if binary:
@@ -144,10 +149,10 @@ def _ready(source: PictureFile, number: int, pixels: np.ndarray, target: Target)
     return Page(pixels, source.alpha[number], source.as_rgb[number] or coloured, binary, planes)
 
 
-def _cast(pixels: np.ndarray, dtype: np.dtype, white: int | None, bits: int) -> np.ndarray:
+def _cast(pixels: np.ndarray, dtype: np.dtype, bits: int) -> np.ndarray:
     """Pixels in another type, rounded and clipped to what it can hold."""
     if dtype.kind == "f":
         return np.clip(pixels, np.finfo(dtype).min, np.finfo(dtype).max).astype(dtype)
-    most = white or (top(dtype, bits) if dtype.kind == "u" else np.iinfo(dtype).max)
+    most = top(dtype, bits) if dtype.kind == "u" else np.iinfo(dtype).max
     wide = pixels if dtype.itemsize <= 2 and pixels.dtype.kind == "f" else pixels.astype(np.float64)
     return np.clip(np.rint(wide), np.iinfo(dtype).min, most).astype(dtype)
