@@ -52,9 +52,9 @@ class BlindSpot(Levelless):
 
         What is known of x_i is then N(mu, v) from the others and N(x_tilde, sigma^2) from itself, so that
 
-            x_hat = mu + v/(v + sigma^2) (x_tilde - mu),   v = max(0, local mean of (x_tilde - mu)^2 - sigma^2),
+            x_hat = mu + v/(v + sigma^2) (x_tilde - mu),
 
-        because (x_tilde - mu)^2 has the mean v + sigma^2. Exact where x_i is Gaussian given the others.
+        with v estimated by :func:`variance_left`. Exact where x_i is Gaussian given the others.
         """
         rows, columns = (torch.arange(side, device=x_tilde.device) % GRID for side in x_tilde.shape[2:])
         place = GRID * rows[:, None] + columns
@@ -64,7 +64,7 @@ class BlindSpot(Levelless):
             mu = torch.where(hidden, r(hide(x_tilde, hidden, noise)), mu)
         if not sigma:
             return mu
-        v = (local_mean((x_tilde - mu).square()) - sigma**2).clamp(min=0)
+        v = variance_left((x_tilde - mu).square(), sigma)
         return mu + v / (v + sigma**2) * (x_tilde - mu)
 
 
@@ -84,6 +84,20 @@ def _moved(place: Tensor, by: Tensor, size: int) -> Tensor:
     """Places along a line of ``size`` pixels, moved the other way where the line ends: never to where they were."""
     there = place + by
     return torch.where((there >= 0) & (there < size), there, place - by).clamp(0, size - 1)
+
+
+def variance_left(squares: Tensor, sigma: float) -> Tensor:
+    """v of each pixel, from (x_tilde - mu)^2 (B,C,H,W), whose mean is v + sigma^2.
+
+    The mean over a window of n pixels, less sigma^2, is v with an error of variance 2 (v + sigma^2)^2 / n. It is drawn
+    to the mean over the picture as far as its variance is no more than that error (linear empirical Bayes): where v is
+    the same everywhere no noise is let through by chance.
+    """
+    found = local_mean(squares) - sigma**2
+    middle = found.mean((2, 3), keepdim=True).clamp(min=0)
+    error = 2 * (middle + sigma**2).square() / WINDOW**2
+    differ = ((found - middle).square().mean((2, 3), keepdim=True) - error).clamp(min=0)
+    return (middle + differ / (differ + error) * (found - middle)).clamp(min=0)
 
 
 def local_mean(x: Tensor) -> Tensor:

@@ -74,9 +74,8 @@ def test_restored_pixels_do_not_depend_on_their_own_value():
         assert (after != before).any()
 
 
-def test_with_known_noise_the_pixels_own_value_is_used_exactly(monkeypatch):
+def test_with_known_noise_the_pixels_own_value_is_used_exactly():
     """Pixels that are N(1/2, s) whatever the others are: mu = 1/2, and x_hat the posterior mean."""
-    monkeypatch.setattr(blindspot, "WINDOW", 129)
     s, sigma = 0.01, 0.07
     x = 0.5 + math.sqrt(s) * torch.randn(1, 1, 64, 64) + sigma * torch.randn(1, 1, 64, 64)
     flat = Exact("blindspot(0.02)", lambda x: torch.full_like(x, 0.5))
@@ -84,6 +83,16 @@ def test_with_known_noise_the_pixels_own_value_is_used_exactly(monkeypatch):
     torch.testing.assert_close(denoise(flat, x, noise=sigma), expected.clamp(0, 1), atol=0.02, rtol=0)
     assert (denoise(flat, x) == 0.5).all()
     torch.testing.assert_close(denoise(flat, x, noise=5.0), torch.full_like(x, 0.5))  # no more variance than noise
+
+
+def test_the_variance_left_is_that_of_each_place_and_none_where_there_is_noise_alone():
+    sigma, z = 0.1, torch.randn(1, 1, 90, 180, generator=torch.Generator().manual_seed(0))
+    noise_alone = blindspot.variance_left((sigma * z).square(), sigma)
+    assert noise_alone.mean() < 0.05 * sigma**2
+    s = torch.where(torch.arange(180) < 90, 0.0, 0.04)
+    v = blindspot.variance_left(((s + sigma**2).sqrt() * z).square(), sigma)
+    assert v[..., :80].mean() < 0.2 * sigma**2
+    assert v[..., 100:].mean().item() == pytest.approx(0.04, rel=0.1)
 
 
 def test_noised_again_input_and_target_have_independent_noises():
