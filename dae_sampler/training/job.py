@@ -170,6 +170,7 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     precision = pick_precision(job.precision, device)
     done = run.done()
     dataset = load_images(job, run, on_file)
+    job = start.for_channels(job, dataset.shape[0])
     labels = dataset.labels.names if dataset.labels else ()
     dae = DenoisingAutoencoder(job.net, job.corruption, dataset.shape, job.loss, job.seed, labels)
     note = start.load_weights(dae, job.start) if job.start and not done else ""

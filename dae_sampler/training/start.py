@@ -23,6 +23,16 @@ def completed(job: Job, given: set[str]) -> Job:
     return replace(job, net=net, corruption=job.corruption if "corruption" in given else card.corruption)
 
 
+def for_channels(job: Job, channels: int) -> Job:
+    """The job, where it starts from a pair of models, with network and corruption of the one for so many channels."""
+    pair = hub.pair_of(job.start) if job.start else None
+    if not pair or channels != 1:
+        return job
+    grey, colour = (checkpoint.read_card(hub.resolve(name))[0] for name in pair)
+    net = grey.net if job.net == colour.net else job.net
+    return replace(job, net=net, corruption=grey.corruption if job.corruption == colour.corruption else job.corruption)
+
+
 def objective_of(start: str) -> str:
     """What the output of the model ``start`` estimates."""
     return checkpoint.read_card(hub.resolve(start))[0].objective

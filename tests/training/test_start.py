@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from dae_sampler import DenoisingAutoencoder, InputError, save
+from dae_sampler import DenoisingAutoencoder, InputError, load, save
 from dae_sampler.training.recipe import Job
-from dae_sampler.training.start import completed, load_weights
+from dae_sampler.training.start import completed, for_channels, load_weights
 
 TEXT = "gaussian(1/255..100/255)"
 
@@ -32,6 +32,16 @@ def test_network_and_corruption_are_those_of_the_source_unless_given(source):
     assert (completed(job, set()).net, completed(job, set()).corruption) == ("unet(8, 8)", TEXT)
     assert completed(job, {"net"}).net == job.net
     assert completed(Job(), set()) == Job()
+
+
+def test_of_a_pair_the_model_for_the_channels_of_the_pictures_is_taken():
+    job = completed(Job(start="photo"), set())
+    for channels, name in ((1, "photo-grey"), (3, "photo-colour")):
+        card = load(name).card
+        fitting = for_channels(job, channels)
+        assert (fitting.net, fitting.corruption) == (card.net, card.corruption)
+        load_weights(DenoisingAutoencoder(card.net, card.corruption, (channels, None, None)), "photo")
+    assert for_channels(completed(Job(start="photo", net="unet(8)"), {"net"}), 1).net == "unet(8)"
 
 
 def test_a_network_that_is_not_told_the_level_begins_as_the_source_is_at_one(source):
