@@ -125,7 +125,7 @@ def import_own(corruption: str, net: str) -> None:
 
 def as_options(message: str) -> str:
     """A message of the library with its `parameters` as the options that people type."""
-    return re.sub(r"`([a-z_]+)`", lambda m: SPELLED.get(m[1], "--" + m[1].replace("_", "-")), message)
+    return re.sub(r"`([a-z_0-9]+)`", lambda m: SPELLED.get(m[1], "--" + m[1].replace("_", "-")), message)
 
 
 def own(corruption: str, net: str) -> list[str]:
