@@ -70,7 +70,7 @@ def noisy(x: Tensor, number: int, sigma: float, saved: bool = False) -> Tensor:
     return (y.clamp(0, 1) * 255).round() / 255 if saved else y
 
 
-def ours(x: Tensor, sigma: float) -> Tensor:
+def by_photo(x: Tensor, sigma: float) -> Tensor:
     """One call of the model that ships."""
     with torch.no_grad():
         return photo(x.shape[1])(x, sigma)
@@ -110,7 +110,7 @@ def total_variation(x: Tensor, sigma: float) -> Tensor:
 
 
 METHODS: dict[str, Method] = {
-    "ours": ours, "BM3D": bm3d, "non-local means": non_local, "total variation": total_variation,
+    "photo": by_photo, "BM3D": bm3d, "non-local means": non_local, "total variation": total_variation,
 }  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def levels(photos: Photos, only: Only = None, most: int = 0) -> None:
                     other = 255 * estimate_sigma(y[0].numpy(), channel_axis=0, average_sigmas=True)
                     errors.append(found / level - 1)
                     others.append(other / level - 1)
-                    known, guessed = ours(y, level / 255), ours(y, found / 255)
+                    known, guessed = by_photo(y, level / 255), by_photo(y, found / 255)
                     lost.append((psnr(known, x) - psnr(guessed, x)).item())
                 row = [f"{statistics.mean(map(abs, v)):.1%} ({statistics.mean(v):+.1%})" for v in (errors, others)]
                 rows.append([SETS[folder], kind, level, *row, f"{statistics.mean(lost):.3f}"])
@@ -224,7 +224,7 @@ def camera(folder: Annotated[Path, typer.Option(help="Pairs *_real.JPG and *_mea
         if name.endswith("_mean.JPG") and (not most or len(values) < most):
             real = next(x for _, _, x in pictures(folder / name.replace("_mean", "_real")))
             level = estimate_level(photo(3), real[0])
-            made = [ours(real, max(strength * level, photo(3).corruption.low)) for strength in (0.7, 1, 1.5, 2)]
+            made = [by_photo(real, max(strength * level, photo(3).corruption.low)) for strength in (0.7, 1, 1.5, 2)]
             values.append([255 * level, *(psnr(x, clean).item() for x in (real, *made))])
             print(i, name, [f"{v:.2f}" for v in values[-1]], flush=True)
     level, before, *after = (f"{statistics.mean(column):.2f}" for column in zip(*values, strict=True))
@@ -253,14 +253,14 @@ def layers(channels: int, width: int, depth: int, patch: int) -> nn.Module:
 
 @app.command()
 def speed(rounds: int = 5) -> None:
-    """Seconds for one picture of 512x512, ours beside the layers of others with random weights, and BM3D."""
+    """Seconds for one picture of 512x512 by photo, beside the layers of others with random weights, and BM3D."""
     rows = []
     for channels, kind in ((1, "grey"), (3, "colour")):
         x = torch.rand(1, channels, 512, 512, generator=torch.Generator().manual_seed(0))
         ffdnet = layers(channels, 64, 15, 2) if channels == 1 else layers(channels, 96, 12, 2)
         dncnn = layers(channels, 64, 17, 1)
         calls: dict[str, Callable[[], Tensor]] = {
-            "ours": lambda x=x: ours(x, 0.1), "FFDNet's layers": lambda x=x, net=ffdnet: net(x),
+            "photo": lambda x=x: by_photo(x, 0.1), "FFDNet's layers": lambda x=x, net=ffdnet: net(x),
             "DnCNN's layers": lambda x=x, net=dncnn: net(x),
         }  # fmt: skip
         times = {name: float("inf") for name in calls}
@@ -273,8 +273,8 @@ def speed(rounds: int = 5) -> None:
         began = time.perf_counter()
         bm3d(x, 0.1)
         times["BM3D"] = time.perf_counter() - began
-        rows += [[kind, name, f"{s:.3f}", f"{s / times['ours']:.1f}"] for name, s in times.items()]
-    fill(TABLES, "speed", ["pictures", "by", "seconds", "times ours"], rows)
+        rows += [[kind, name, f"{s:.3f}", f"{s / times['photo']:.1f}"] for name, s in times.items()]
+    fill(TABLES, "speed", ["pictures", "by", "seconds", "times photo"], rows)
 
 
 @app.command()

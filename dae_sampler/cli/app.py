@@ -62,7 +62,12 @@ def _prepare_streams() -> None:
 
 def _cure_of_memory() -> str:
     """What helps of the options that the command has."""
-    cures = {"batch": "lower `batch`", "optimizer": "choose a narrower `net`", "size": "choose a smaller `size`"}
+    cures = {
+        "batch": "lower `batch`",
+        "samples": "ask for fewer `samples`",
+        "optimizer": "choose a narrower `net`",
+        "size": "choose a smaller `size`",
+    }
     fitting = [cure for option, cure in cures.items() if option in running]
     return as_options(", or ".join(fitting) or "close other programs or use a machine with more memory")
 
