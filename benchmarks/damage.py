@@ -130,14 +130,14 @@ def mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def show(name: str, cases: list[tuple[Tensor, Tensor, Tensor]], side: int = 256) -> None:
+def show(name: str, cases: list[tuple[Tensor, Tensor, Tensor]], side: int = 256, place: Path = PICTURES) -> None:
     """Before, after, truth and four times the difference, a row a case; the middles, (C,H,W)."""
     rows = []
     for case in cases:
         before, after, truth = (_middle(image.cpu().float(), side) for image in case)
         rows += [before, after, truth, (4 * (after - truth)).abs()]
-    PICTURES.mkdir(exist_ok=True)
-    save_picture(grid(torch.stack(rows), columns=4), PICTURES / f"{name}.png")
+    place.mkdir(exist_ok=True)
+    save_picture(grid(torch.stack(rows), columns=4), place / f"{name}.png")
 
 
 def _middle(image: Tensor, side: int) -> Tensor:
@@ -426,7 +426,7 @@ def camera(data: Data, steps: Steps = 1000, seed: Seed = 0, side: int = 64, phot
                 if name == held_out[0] and label == "pairs":
                     shown.append((noisy[0], made[0], truth[0]))
         print(f"fold {fold}: {len(held_out)} crops, {mean(rows['pairs']):.2f} dB so far", flush=True)
-    show("camera", shown)
+    show("camera", shown, place=MODELS)  # not beside the page: the pictures are not ours to give
     header = ["", f"PSNR over {len(names)} crops, dB"]
     fill(TABLES, "camera", header, [[name, f"{mean(v):.2f}"] for name, v in rows.items()], time.monotonic() - began)
 
