@@ -170,6 +170,6 @@ def guard(inputs: Inputs, source: Path, writer: Writer, *beside: Path | None, re
     folder = source.resolve() if source.is_dir() else source.resolve().parent
     if writer.is_folder and writer.out.resolve() == folder:
         raise InputError(f"{writer.out} holds the input, which results could overwrite: choose another `out`")
-    if not inputs.as_bytes and not writer.is_array and not is_array(source):
+    if not (inputs.as_bytes or writer.is_array or writer.has_pages or is_array(source)):
         say("note: pictures of more than 8 bits are written with 8 bits; for all of them name an .npy file with --out")
     files.check_apart([*inputs.files, *reads], [*writer.paths(inputs.names), *(path for path in beside if path)])

@@ -64,9 +64,11 @@ def sample(
             dae = compute.load(model)
             classes = classes_of(dae, label, guidance, each)
             plan = resolve("sample", dae, how.sampler, how.steps)
-            with Watched(dae, plan, n, how.batch, film) as watched:
-                options: dict[str, Any] = {"seed": compute.seed, "batch": how.batch, "on_step": watched.step} | classes
-                for made in tasks.sample(dae, n, plan, size=parse_size(size) if size else None, **options):
+            sides = parse_size(size) if size else None
+            batch = how.batch or tasks.batch_size(tasks.shape_of_samples(dae, sides))
+            with Watched(dae, plan, n, batch, film) as watched:
+                options: dict[str, Any] = {"seed": compute.seed, "batch": batch, "on_step": watched.step} | classes
+                for made in tasks.sample(dae, n, plan, size=sides, **options):
                     if writer:
                         writer.add(made)
                     if film and not film.saved:
