@@ -305,7 +305,7 @@ def photos(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 48, test
         "noisy targets, fresh noise": (clean, two, [("", {"steps": 1, "sampler": "iterate"})]),
         "two frozen exposures": (noised(clean, seed, 2), "given", [("", {})]),
         "one frozen exposure, 1 of 50 hidden": (noised(clean, seed), "blindspot(0.02)", BLIND),
-        "one frozen exposure, 1 of 16 hidden": (noised(clean, seed), "blindspot(0.0625)", BLIND),
+        "one frozen exposure, 1 of 16 hidden": (noised(clean, seed), "blindspot(1/16)", BLIND),
         "one frozen exposure, noised again": (noised(clean, seed), "renoise(25/255, 0.5)", [("", {})]),
     }
     rows, shown = [["noisy", f"{mean(map(psnr, noisy, truth)):.2f}"]], []

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "dae-sampler train photos/ --size 32 --steps 20000",
     "dae-sampler train mnist --corruption 'gaussian(0.75)' --net 'conv(code=32)'",
     "dae-sampler train clean/ --damaged dirty/ --crop 64",
-    "dae-sampler train noisy/ --corruption 'blindspot(0.02)' --crop 64",
+    "dae-sampler train noisy/ --corruption 'blindspot(1/16)' --crop 64",
     "dae-sampler train --resume --out runs/mnist",
 )
 def train(

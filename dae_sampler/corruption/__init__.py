@@ -22,7 +22,7 @@ which a model is trained.
 Some have no level, because the damage is in the data:
 
     given                                       pairs of damaged and clean images
-    blindspot(0.02)                             noisy images alone: 2 % of the pixels hidden and predicted
+    blindspot(1/16)                             noisy images alone: a sixteenth of the pixels hidden and predicted
     renoise(25/255, 0.5)                        noisy images of known sigma: noised again, by half of it
 """
 

@@ -24,6 +24,8 @@ GRID = 4
 """In restoring, every GRID-th pixel of every GRID-th row is hidden at once: GRID^2 calls of the network."""
 WINDOW = 9
 """Side of the square over which the variance that x_tilde leaves around mu is averaged."""
+OUTLIER = 9.0
+"""Square of three standard deviations."""
 
 
 class BlindSpot(Levelless):
@@ -37,7 +39,7 @@ class BlindSpot(Levelless):
     self_supervised = True
     takes_noise = True
 
-    def __init__(self, share: float = 0.02) -> None:
+    def __init__(self, share: float = 1 / 16) -> None:
         if not (isinstance(share, int | float) and 0 < share < 0.5):
             raise InputError(f"blindspot takes the share of hidden pixels, above 0 and below 0.5, got {share}")
         super().__init__(share)
@@ -91,8 +93,10 @@ def variance_left(squares: Tensor, sigma: float) -> Tensor:
 
     The mean over a window of n pixels, less sigma^2, is v with an error of variance 2 (v + sigma^2)^2 / n. It is drawn
     to the mean over the picture as far as its variance is no more than that error (linear empirical Bayes): where v is
-    the same everywhere no noise is let through by chance.
+    the same everywhere no noise is let through by chance. Outliers, such as dead pixels, are cut to ``OUTLIER`` times
+    the mean, for they say nothing of their neighbours; of a normal distribution this takes 0.5 %.
     """
+    squares = torch.minimum(squares, OUTLIER * squares.mean((2, 3), keepdim=True))
     found = local_mean(squares) - sigma**2
     middle = found.mean((2, 3), keepdim=True).clamp(min=0)
     error = 2 * (middle + sigma**2).square() / WINDOW**2

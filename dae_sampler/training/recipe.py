@@ -205,7 +205,7 @@ class Job(Recipe):
         if self.damaged or self.exposures:
             return self._of_pairs(given)
         if self.target != "clean":
-            raise InputError("`target` noisy is for pairs: give `damaged`, or train by `corruption` 'blindspot(0.02)'")
+            raise InputError("`target` noisy is for pairs: give `damaged`, or train by `corruption` 'blindspot(1/16)'")
         return replace(self, corruption=DEFAULT_OF_CROPS) if self.crop and "corruption" not in given else self
 
     def _of_pairs(self, given: set[str]) -> Job:

@@ -93,6 +93,9 @@ def test_the_variance_left_is_that_of_each_place_and_none_where_there_is_noise_a
     v = blindspot.variance_left(((s + sigma**2).sqrt() * z).square(), sigma)
     assert v[..., :80].mean() < 0.2 * sigma**2
     assert v[..., 100:].mean().item() == pytest.approx(0.04, rel=0.1)
+    squares = (sigma * z).square()
+    squares[..., 45, 90] = 100  # a dead pixel says nothing of its neighbours
+    assert blindspot.variance_left(squares, sigma).max() < sigma**2
 
 
 def test_noised_again_input_and_target_have_independent_noises():
