@@ -335,7 +335,7 @@ def photos(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 48, test
 @app.command()
 def astronomy(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 64) -> None:
     """RMSE of each frame against the mean of the others, corrected for their noise; all in counts, frame means off."""
-    began, folder, span = time.monotonic(), data / "astronomy", (350.0, 650.0)
+    folder, span = data / "astronomy", (350.0, 650.0)
     raw = [torch.from_numpy(np.array(Image.open(path)).astype(np.float32)) for path in sorted(folder.glob("*.png"))]
     frames = torch.stack([frame - frame.mean() for frame in raw])[:, None, None]
     noise = (frames[0] - frames[1]).var().item() / 2
@@ -380,7 +380,7 @@ def astronomy(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 64) -
         truth = torch.cat([frames[:i], frames[i + 1 :]]).mean(0)
         shown.append(tuple(((x - x.median()) / 100 + 0.3)[0] for x in (frames[i], made, truth)))
     show("astronomy", shown, 320)
-    fill(TABLES, "astronomy", ["", "RMSE, counts"], rows, time.monotonic() - began)
+    fill(TABLES, "astronomy", ["", "RMSE, counts"], rows)
 
 
 def _only(crops: Crops, which: Tensor) -> Crops:

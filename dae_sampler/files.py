@@ -173,3 +173,8 @@ def locked(folder: Path, wait: bool) -> Generator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def is_for_file(out: Path) -> bool:
+    """Whether results of this name go into one file: it has an extension, and is no folder."""
+    return bool(out.suffix) and not out.is_dir()

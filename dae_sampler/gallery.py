@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .data.folder import STUBS
 from .errors import InputError
-from .files import check_writable, replacing, replacing_all
+from .files import check_writable, is_for_file, replacing, replacing_all
 from .pixels import to_uint8
 
 ANIMATIONS = (".gif", ".webp")
@@ -91,7 +91,7 @@ class Writer:
     def __init__(self, out: Path, n: int, columns: int = 0, *, floats: bool = False) -> None:
         suffix = out.suffix.lower()
         self.out, self.n, self.columns, self.done = out, n, columns, 0
-        self.is_array, self.is_folder = suffix == ".npy", not suffix or out.is_dir()
+        self.is_array, self.is_folder = suffix == ".npy", not is_for_file(out)
         self.has_pages = floats and suffix in (".tif", ".tiff") and not self.is_folder
         self.grid: list[Tensor] = []
         self.stack = ExitStack()

@@ -42,8 +42,8 @@ def load_pairs(
         side: of the crops to take of them, in pixels; None takes whole images.
         size: bring both to this size.
         target: ``"clean"``, or ``"noisy"`` where both are noisy pictures of the same.
-        labels: of the clean pictures, as are
-        without, options: see :func:`.named.load`. A picture that cannot be read is an error, for its partner would be
+        labels: of the clean pictures, see :func:`.named.load`.
+        without, options: see there. A picture that cannot be read is an error, for its partner would be
             left alone.
 
     Raises:

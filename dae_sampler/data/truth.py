@@ -58,11 +58,13 @@ class Truth:
     def _has(self, name: str) -> bool:
         if self.stack:
             return name.isdecimal() and int(name) < len(self.stack.pixels)
-        return self._alone() or not self.by_name.keys().isdisjoint((name, bare(name)))
+        return self._path(name) is not None
 
-    def _alone(self) -> bool:
-        """Whether it is one picture, which goes with whatever is restored."""
-        return self.source.is_file()
+    def _path(self, name: str) -> Path | None:
+        """The file of a picture's clean version; one picture alone goes with whatever is restored."""
+        if self.files and self.source.is_file():
+            return self.files.found[0]
+        return self.by_name.get(name) or self.by_name.get(bare(name))
 
     def of(self, name: str, page: int, shape: torch.Size) -> Tensor:
         """The clean version of a picture's page, (1,C,H,W) float32 in units of its range.
@@ -91,8 +93,9 @@ class Truth:
         return read_file(path, large=self.large)
 
     def _page(self, name: str, page: int) -> Tensor:
+        path = self._path(name)
         assert self.files
-        path = self.files.found[0] if self._alone() else self.by_name.get(name) or self.by_name[bare(name)]
+        assert path
         pages = self._read(path).pages
         if page >= len(pages):
             raise InputError(f"{path} has {len(pages)} pages, the picture has more: give one that has as many")

@@ -98,7 +98,7 @@ class PictureFiles:
     def goal(self, path: Path, suffix: str, kind: str = "") -> Path:
         """Where the result of a file goes that is written with ``suffix``, one of several by its ``kind``; two files
         never go to one place."""
-        if len(self.found) == 1 and is_file(self.out):
+        if len(self.found) == 1 and files.is_for_file(self.out):
             return self.out.with_name(self.out.stem + kind + self.out.suffix)
         name = Path(self.name_of(path))
         alone = self._stems[path.with_suffix("")] == 1
@@ -200,7 +200,7 @@ def open_files(
         InputError: there are none; ``strict`` is set and one cannot be read; or ``out`` is one file for several.
     """
     found, left_out = find(source, [out] if out else []) if source.is_dir() else ([source], [])
-    if out and is_file(out):
+    if out and files.is_for_file(out):
         if len(found) > 1:
             raise InputError(f"{out} is one file for {len(found)} pictures: name a folder by `out`")
         target_of(out)
@@ -219,11 +219,6 @@ def open_files(
         spans, said = dict.fromkeys(spans, span), []
     folder = source if source.is_dir() else source.parent
     return PictureFiles(found, folder, out or folder, spans, [*left_out, *filter(None, said)], strict, large)
-
-
-def is_file(out: Path) -> bool:
-    """Whether a place is named as a file, and is no folder."""
-    return bool(out.suffix) and not out.is_dir()
 
 
 def _extremes(path: Path, strict: bool, large: bool) -> list[tuple[str, float, float]]:

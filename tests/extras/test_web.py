@@ -104,6 +104,8 @@ def test_every_model_says_what_it_can_do_and_why_not(port):
     assert not {"given", "blindspot", "renoise"} & damages["fixed"]  # which damage nothing by themselves
     assert damages["erasing"] == {"erasure"}
     assert damages["one-level"] == damages["fixed"] - {"erasure"}
+    shown = [damage for model in models.values() for damage in model["damages"]]
+    assert all(damage["low"] <= damage["usual"] <= damage["high"] for damage in shown)
     assert models["fixed"]["sample"]["why_not"] is None
     assert "too weak to begin from" in models["weak-colour"]["sample"]["why_not"]
     assert "inpainting needs" in models["one-level"]["inpaint"]["why_not"]

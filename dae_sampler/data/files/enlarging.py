@@ -15,8 +15,9 @@ from .tags import INTEGERS, SIDES, DamagedError, Layout, Tag, Tags, as_block, re
 
 DESCRIPTION = 270
 """The tag that programs write their own text to."""
-GEOGRAPHIC = {33550: (3, 2, lambda factor: 1 / factor), 33922: (6, 2, lambda factor: factor)}
-"""GeoTIFF's size of a pixel, (x, y, z), and its tie points, (i, j, k, x, y, z): what becomes of the first two."""
+GEOGRAPHIC = {33550: (3, -1), 33922: (6, 1)}
+"""GeoTIFF's size of a pixel, (x, y, z), and its tie points, (i, j, k, x, y, z): how many numbers a group has, and the
+power of the factor that its first two are multiplied by."""
 
 
 def enlarged(source: PictureFile, factor: int) -> PictureFile:
@@ -53,18 +54,18 @@ def _scaled(tags: Tags, layout: Layout, factor: int) -> Tags:
             for code, tag in tags.items()}  # fmt: skip
     for code in (code for pair in SIDES for code in pair if code in tags):
         made[code] = _multiplied(tags[code], layout, factor)
-    for code, (each, places, share) in GEOGRAPHIC.items():
+    for code, (each, power) in GEOGRAPHIC.items():
         if code in tags and tags[code].type == 12:
-            made[code] = _placed(tags[code], layout, each, places, share(factor))
+            made[code] = _placed(tags[code], layout, each, float(factor) ** power)
     if DESCRIPTION in tags:
         made[DESCRIPTION] = tags[DESCRIPTION].altered(lambda text: _described(text, factor))
     return made
 
 
-def _placed(tag: Tag, layout: Layout, each: int, places: int, by: float) -> Tag:
-    """A tag of doubles in groups of ``each``, of which the first ``places`` are multiplied."""
+def _placed(tag: Tag, layout: Layout, each: int, by: float) -> Tag:
+    """A tag of doubles in groups of ``each``, of which the first two are multiplied."""
     form = f"{layout.order}{tag.count}d"
-    values = [value * (by if i % each < places else 1) for i, value in enumerate(struct.unpack(form, tag.data))]
+    values = [value * (by if i % each < 2 else 1) for i, value in enumerate(struct.unpack(form, tag.data))]
     return tag._replace(data=struct.pack(form, *values))
 
 

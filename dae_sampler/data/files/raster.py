@@ -89,9 +89,10 @@ def _read_pnm(path: Path, header: re.Match[bytes], large: bool) -> PictureFile:
     if path.stat().st_size < header.end() + np.prod(shape, dtype=np.int64) * dtype.itemsize:
         raise DamagedError("it is cut off")
     most = int(np.iinfo(dtype).max)
-    values = np.fromfile(path, dtype, int(np.prod(shape)), offset=header.end()).clip(max=white)
-    pixels = np.rint(values * (most / white)).astype(dtype.newbyteorder("="))
+    pixels = np.fromfile(path, dtype, int(np.prod(shape)), offset=header.end()).astype(dtype.newbyteorder("="))
     metadata = Metadata(white=None if white == most else white)
+    if metadata.white:
+        pixels = np.rint(pixels.clip(max=white) * (most / white)).astype(pixels.dtype)
     return assemble(path, "PPM", [Page(pixels.reshape(shape), as_rgb=kind == 6)], metadata, {})
 
 

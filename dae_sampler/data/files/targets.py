@@ -93,10 +93,11 @@ def _write_pnm(pages: list[Page], source: PictureFile, path: Path) -> None:
         if page.binary:
             file.write(np.packbits(page.pixels[..., 0] < 128, axis=1).tobytes())
             return
-        most = int(np.iinfo(page.pixels.dtype).max)
-        white = source.metadata.white or most
-        file.write(f"{white}\n".encode())
-        np.rint(page.pixels * (white / most)).astype(page.pixels.dtype.newbyteorder(">")).tofile(file)
+        most, white, pixels = int(np.iinfo(page.pixels.dtype).max), source.metadata.white, page.pixels
+        file.write(f"{white or most}\n".encode())
+        if white:
+            pixels = np.rint(pixels * (white / most))
+        pixels.astype(page.pixels.dtype.newbyteorder(">")).tofile(file)
 
 
 def _blocks(metadata: Metadata) -> dict[str, Any]:
