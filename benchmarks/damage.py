@@ -44,6 +44,7 @@ from dae_sampler.gallery import grid, save_picture
 from dae_sampler.noise import ImageNoise, Noise, StepNoise
 from dae_sampler.pixels import augment, to_float
 from dae_sampler.tiles import for_pictures
+from dae_sampler.training.start import load_weights
 
 PICTURES = DOCS / "results" / "damage"
 NAMES = ("shipped", "documents-by-text", "documents-published", "photos", "astronomy", "camera")
@@ -73,16 +74,26 @@ def trained(
     net: str = NET,
     loss: str = "bce",
     batch: int = BATCH,
+    lr: float = 3e-3,
+    augment: str = "turn",
+    start: str = "",
 ) -> DenoisingAutoencoder:
-    """A model of any size, trained on crops; on the CPU. It is kept in ``MODELS``, and taken from there if it is."""
+    """A model of any size, trained on crops; on the CPU. It is kept in ``MODELS``, and taken from there if it is.
+
+    From ``start`` it takes network and weights.
+    """
     path = MODELS / f"{name}-{steps}-{batch}-{seed}.safetensors"
     if path.is_file():
         return dae_sampler.load(path)
     device = pick_device("auto")
-    dae = DenoisingAutoencoder(net, corruption, (data.channels, None, None), loss, seed).to(device)
+    net = dae_sampler.load(start).card.net if start else net
+    dae = DenoisingAutoencoder(net, corruption, (data.channels, None, None), loss, seed)
+    if start:
+        load_weights(dae, start)
+    dae = dae.to(device)
     dae.precision = pick_precision("auto", device)
     began = time.monotonic()
-    fit(dae, data, Recipe(steps=steps, batch=batch, lr=3e-3, every=max(1, steps // 10), augment="turn", seed=seed))
+    fit(dae, data, Recipe(steps=steps, batch=batch, lr=lr, every=max(1, steps // 10), augment=augment, seed=seed))
     print(f"{name}: {steps} steps in {time.monotonic() - began:.0f} s", flush=True)
     MODELS.mkdir(parents=True, exist_ok=True)
     dae_sampler.save(dae.cpu(), path)
@@ -401,33 +412,38 @@ def _blurred(frame: Tensor, sigma: float) -> Tensor:
 
 
 @app.command()
-def camera(data: Data, steps: Steps = 1000, seed: Seed = 0, side: int = 64, photo: str = "") -> None:
-    """PSNR over all 100 crops, each restored by a model that saw no picture of its scene; --photo compares a model."""
+def camera(data: Data, steps: Steps = 1000, seed: Seed = 0, side: int = 64) -> None:
+    """PSNR over all 100 crops, each restored by models that saw no picture of its scene, and by ``photo``.
+
+    One model of each fold starts at random weights, the other at those of ``photo``, at a third of the rate.
+    """
     began, folder = time.monotonic(), data / "camera-noise"
     names = sorted(path.name.removesuffix("_real.JPG") for path in folder.glob("*_real.JPG"))
     scenes = sorted({name.split("_")[-2] for name in names})
-    rows: dict[str, list[float]] = {"noisy": [], "pairs": []} | ({f"`{photo}`": []} if photo else {})
+    real, truth = ({name: folder / f"{name}_{kind}.JPG" for name in names} for kind in ("real", "mean"))
+    rows: dict[str, list[float]] = {"noisy": [psnr(read(real[name]), read(truth[name])) for name in names]}
     shown = []
     for fold in range(5):
         held_out = [name for name in names if scenes.index(name.split("_")[-2]) % 5 == fold]
-        training = [name for name in names if name not in held_out]
-        clean, noisy = (
-            {f"{name}.jpg": folder / f"{name}_{kind}.JPG" for name in training} for kind in ("mean", "real")
-        )
-        models = {"pairs": trained(f"camera-{fold}", some_pairs(clean, noisy, side), "given", steps, seed)}
-        models |= {f"`{photo}`": dae_sampler.load(photo)} if photo else {}
-        for name in held_out:
-            noisy, truth = (read(folder / f"{name}_{kind}.JPG") for kind in ("real", "mean"))
-            rows["noisy"].append(psnr(noisy, truth))
-            for label, model in models.items():
-                made = denoise(for_pictures(model), noisy)
-                rows[label].append(psnr(made, truth))
-                if name == held_out[0] and label == "pairs":
-                    shown.append((noisy[0], made[0], truth[0]))
-        print(f"fold {fold}: {len(held_out)} crops, {mean(rows['pairs']):.2f} dB so far", flush=True)
+        clean, noisy = ({f"{n}.jpg": files[n] for n in names if n not in held_out} for files in (truth, real))
+        pairs = some_pairs(clean, noisy, side)
+        for way, name, more in (
+            ("pairs", f"camera-{fold}", {}),
+            ("pairs, from `photo`", f"camera-photo-{fold}", {"start": "photo-colour", "lr": 1e-3}),
+        ):
+            dae = for_pictures(trained(name, pairs, "given", steps, seed, **more))
+            made = [denoise(dae, read(real[name])) for name in held_out]
+            rows.setdefault(way, []).extend(psnr(x, read(truth[n])) for x, n in zip(made, held_out, strict=True))
+            shown.append((read(real[held_out[0]])[0], made[0][0], read(truth[held_out[0]])[0]))
+            print(f"fold {fold}, {way}: {mean(rows[way]):.2f} dB so far", flush=True)
     show("camera", shown, place=MODELS)  # not beside the page: the pictures are not ours to give
-    header = ["", f"PSNR over {len(names)} crops, dB"]
-    fill(TABLES, "camera", header, [[name, f"{mean(v):.2f}"] for name, v in rows.items()], time.monotonic() - began)
+    table = [[way, f"{mean(found):.2f}"] for way, found in rows.items()]
+    photo = for_pictures(dae_sampler.load("photo-colour"))
+    by_photo = remembered(
+        "camera: `photo`", lambda: mean(psnr(denoise(photo, read(real[n])), read(truth[n])) for n in names)
+    )
+    table.append(["`photo`", f"{by_photo:.2f}"])
+    fill(TABLES, "camera", ["", f"PSNR over {len(names)} crops, dB"], table, time.monotonic() - began)
 
 
 if __name__ == "__main__":
