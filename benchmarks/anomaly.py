@@ -1,4 +1,4 @@
-"""Anomaly scores beside PCA, isolation forest and k-NN on pixels: areas under the ROC curve (AUROC).
+"""The tables of docs/results/anomalies.md: anomaly scores beside PCA, isolation forest and k-NN on pixels, by AUROC.
 
     python benchmarks/anomaly.py split DATA/tiles runs/tiles-split            # whole tiles held out; --random: leaks
     dae-sampler train runs/tiles-split/train --crop 56 --augment turn --corruption 'gaussian(0.02..1)' \
@@ -17,16 +17,18 @@ the other way round. All good pictures that are compared with are those of the t
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
+from page import DOCS, fill
 from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -39,11 +41,13 @@ from dae_sampler.anomaly import Excess, Neighbours, score
 from dae_sampler.data import named
 from dae_sampler.data.pictures import bring_to
 
+TABLES = dict.fromkeys(("tiles", "one-class", "left-out"), DOCS / "results" / "anomalies.md")
 SIDE = 32
 """Of the pictures that the baselines see: all are of one size."""
 GOOD = 200
 """Training pictures in the memory."""
-Method = Callable[[list[Tensor]], np.ndarray]
+DataRoot = Annotated[Path | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
+app = typer.Typer(add_completion=False)
 
 
 def baselines(train: np.ndarray, seed: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -60,16 +64,15 @@ def baselines(train: np.ndarray, seed: int) -> dict[str, Callable[[np.ndarray], 
     }
 
 
-def report(rows: dict[str, dict[str, float]]) -> None:
-    """Print a table, and the same as JSON."""
+def report(table: str, rows: dict[str, dict[str, float]]) -> None:
+    """Write a table; what a method does not have is left empty."""
     columns = list(next(iter(rows.values())))
-    print("| method |", " | ".join(columns), "|\n|---|" + "---|" * len(columns))
-    for name, row in rows.items():
-        print(f"| {name} |", " | ".join(f"{row[c]:.3f}" if c in row else "" for c in columns), "|")
-    print(json.dumps(rows), flush=True)
+    cells = ([name, *(f"{row[c]:.3f}" if c in row else "" for c in columns)] for name, row in rows.items())
+    fill(TABLES, table, ["method", *columns], cells)
 
 
-def split(data: Path, out: Path, at_random: bool, seed: int) -> None:
+@app.command()
+def split(data: Path, out: Path, at_random: Annotated[bool, typer.Option("--random")] = False, seed: int = 0) -> None:
     """Copy the pictures of each part of the split to a folder of its name."""
     parts = json.loads((data / "split.json").read_text())
     parts = {name: files for name, files in parts.items() if isinstance(files, list)}
@@ -100,7 +103,15 @@ def small(pictures: list[Tensor]) -> np.ndarray:
     return np.stack(sized).reshape(len(sized), -1).astype(np.float32) / 255
 
 
-def tiles(model: str, data: Path, parts: Path, half: str, images: int, seed: int) -> None:
+@app.command()
+def tiles(
+    model: str,
+    data: Path,
+    parts: Annotated[Path, typer.Argument(help="The folder that split wrote.")],
+    half: Annotated[str, typer.Option(help="choose or report.")] = "choose",
+    images: Annotated[int, typer.Option(help="At most so many of a part, to try it.")] = 0,
+    seed: int = 0,
+) -> None:
     """AUROC on one half of the split, by kind of defect and of pixels."""
     dae = dae_sampler.load(model)
     good, bad = (read(parts / f"{half}_{kind}", images) for kind in ("good", "bad"))
@@ -125,7 +136,10 @@ def tiles(model: str, data: Path, parts: Path, half: str, images: int, seed: int
         add(name, np.array([score(m[None]).item() for m in maps]), maps)
     for name, method in baselines(small(list(read(parts / "train", images).values())), seed).items():
         add(name, method(small(pictures)))
-    report(rows)
+    if half == "report":
+        report("tiles", rows)
+    else:
+        print(rows)
 
 
 def _mask(path: Path, x: Tensor) -> Tensor:
@@ -139,11 +153,19 @@ def _auroc(good: list[float], bad: list[float]) -> float:
     return float(roc_auc_score([0] * len(good) + [1] * len(bad), [*good, *bad]))
 
 
-def mnist(root: Path, leave_out: bool, steps: int, digits: int, images: int, seed: int) -> None:
+@app.command()
+def mnist(
+    data_root: DataRoot = None,
+    leave_out: bool = False,
+    steps: int = 500,
+    digits: int = 10,
+    images: int = 10_000,
+    seed: int = 0,
+) -> None:
     """Mean AUROC over digits of the test half."""
     from torchvision.datasets import MNIST
 
-    train, test = (MNIST(root, train=half, download=True) for half in (True, False))
+    train, test = (MNIST(data_root or named.default_root(), train=half, download=True) for half in (True, False))
     x, kinds = test.data[:images, None], test.targets[:images]
     rows: dict[str, dict[str, float]] = {}
     for digit in range(digits):
@@ -158,14 +180,21 @@ def mnist(root: Path, leave_out: bool, steps: int, digits: int, images: int, see
         flat, points = (some.flatten(1).float().numpy() / 255 for some in (x, mine))
         for name, method in baselines(points, seed).items():
             rows.setdefault(name, {})[str(digit)] = float(roc_auc_score(abnormal, method(flat)))
-    report({name: {"mean": float(np.mean(list(row.values()))), **row} for name, row in rows.items()})
+    means = {name: {"mean": float(np.mean(list(row.values()))), **row} for name, row in rows.items()}
+    report("left-out" if leave_out else "one-class", means)
 
 
-def plant(out: Path, root: Path, emoji: Path, seed: int) -> None:
+@app.command()
+def plant(
+    out: Path,
+    emoji: Annotated[Path, typer.Option(help="A folder of pictures in colour.")],
+    data_root: DataRoot = None,
+    seed: int = 0,
+) -> None:
     """A folder of digits with ten strangers among them, each named for what it is."""
     from torchvision.datasets import MNIST
 
-    digits = MNIST(root, train=False, download=True).data.numpy()
+    digits = MNIST(data_root or named.default_root(), train=False, download=True).data.numpy()
     made = {f"digit-{i:03}": digits[i] for i in range(990)}
     a, b, c, d = digits[1000:1004]
     noise = np.random.default_rng(seed).integers(0, 256, (28, 28)).astype(np.uint8)
@@ -182,32 +211,5 @@ def plant(out: Path, root: Path, emoji: Path, seed: int) -> None:
         Image.fromarray(pixels).save(out / f"{name}.png")
 
 
-def main() -> None:
-    """Parse and run one part."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = parser.add_subparsers(dest="part", required=True)
-    of_split, of_tiles, of_mnist, of_plant = (parts.add_parser(name) for name in ("split", "tiles", "mnist", "plant"))
-    of_split.add_argument("data", type=Path)
-    of_split.add_argument("out", type=Path)
-    of_split.add_argument("--random", dest="at_random", action="store_true")
-    of_tiles.add_argument("model")
-    of_tiles.add_argument("data", type=Path)
-    of_tiles.add_argument("parts", type=Path, help="the folder that `split` wrote")
-    of_tiles.add_argument("--half", choices=["choose", "report"], default="choose")
-    of_tiles.add_argument("--images", type=int, default=0, help="at most so many of a part, to try it")
-    of_mnist.add_argument("--data-root", dest="root", type=Path, default=named.default_root())
-    of_mnist.add_argument("--leave-out", action="store_true")
-    of_mnist.add_argument("--steps", type=int, default=500)
-    of_mnist.add_argument("--digits", type=int, default=10)
-    of_mnist.add_argument("--images", type=int, default=10_000)
-    of_plant.add_argument("out", type=Path)
-    of_plant.add_argument("--data-root", dest="root", type=Path, default=named.default_root())
-    of_plant.add_argument("--emoji", type=Path, required=True, help="a folder of pictures in colour")
-    for one in (of_split, of_tiles, of_mnist, of_plant):
-        one.add_argument("--seed", type=int, default=0)
-    arguments = vars(parser.parse_args())
-    {"split": split, "tiles": tiles, "mnist": mnist, "plant": plant}[arguments.pop("part")](**arguments)
-
-
 if __name__ == "__main__":
-    main()
+    app()

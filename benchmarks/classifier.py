@@ -9,11 +9,12 @@ Prints its accuracy on the test half.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+import typer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -93,21 +94,22 @@ def finish(classifier: Classifier, x: Tensor, y: Tensor, path: Path) -> None:
     print(f"{path.name}: {100 * right.double().mean():.2f} % of {len(y)} test images right")
 
 
-def main() -> None:
-    """Parse, train, write, print."""
+def main(
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")
+    ] = None,
+    epochs: int = 6,
+    seed: int = 0,
+    kind: Annotated[str, typer.Option(help=", ".join(KINDS))] = "mnist",
+) -> None:
+    """Train, write, print."""
     from torchvision.datasets import MNIST  # here, because it imports torch's compiler, which takes seconds
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", type=Path, default=data.default_root(), help="the folder that holds MNIST")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", choices=KINDS, default="mnist")
-    arguments = parser.parse_args()
-    halves = (MNIST(arguments.data_root, train=half, download=True) for half in (True, False))
+    halves = (MNIST(data_root or data.default_root(), train=half, download=True) for half in (True, False))
     (x, y), (test_x, test_y) = ((half.data[:, None], half.targets) for half in halves)
-    made = train(x, y, arguments.epochs, arguments.seed, kind=arguments.kind)
-    finish(made, test_x, test_y, OUT if arguments.kind == "mnist" else JUDGES / f"{arguments.kind}.safetensors")
+    made = train(x, y, epochs, seed, kind=kind)
+    finish(made, test_x, test_y, OUT if kind == "mnist" else JUDGES / f"{kind}.safetensors")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

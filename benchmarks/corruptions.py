@@ -15,7 +15,7 @@ from page import DOCS, fill
 
 from dae_sampler import DenoisingAutoencoder, Recipe, fit, inpaint, load, sample
 from dae_sampler.data import named as data
-from dae_sampler.data.pictures import load_mask
+from dae_sampler.data.masks import load_mask
 from dae_sampler.evaluation import likelihood
 from dae_sampler.gallery import grid, pairs, save_picture
 from dae_sampler.pixels import to_float

@@ -1,4 +1,4 @@
-"""How much the features of a model tell: linear probes, nearest neighbours, and classifiers from few labels.
+"""The tables of docs/results/features.md: linear probes, nearest neighbours, and classifiers from few labels.
 
     python benchmarks/features.py probe MODEL --data-root DATA          # MNIST
     python benchmarks/features.py probe MODEL --folders cifar10         # with train/ and test/, a folder for each kind
@@ -13,14 +13,16 @@ of each half, to try it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import warnings
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import typer
+from page import DOCS, fill
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -36,30 +38,34 @@ from dae_sampler.data.pictures import bring_to
 from dae_sampler.noise import StepNoise, batch_indices
 from dae_sampler.pixels import augment, to_float
 
+TABLES = dict.fromkeys(("probe", "levels", "labels"), DOCS / "results" / "features.md")
 PENALTIES = (0.001, 0.01, 0.1)
 LEVELS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 POOLS = (1, 2, 4)
 LABELS = (10, 100, 1000)
 BATCH, RATE = 64, 1e-3
 Halves = tuple[Tensor, Tensor, Tensor, Tensor]
+DataRoot = Annotated[Path | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
+Images = Annotated[int, typer.Option(help="At most so many of each half, to try it.")]
+app = typer.Typer(add_completion=False)
 
 
-def load(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> Halves:
+def load(shape: tuple[int, int, int], images: int, root: Path | None, folders: Path | None = None) -> Halves:
     """Images (N,C,H,W), uint8, and labels (N,), of the training and of the test half, in random order."""
     from torchvision.datasets import MNIST, ImageFolder
 
-    if arguments.folders:
+    if folders:
         halves = [
-            ImageFolder(arguments.folders / half, lambda p: torch.from_numpy(bring_to(np.asarray(p), shape)))
+            ImageFolder(folders / half, lambda p: torch.from_numpy(bring_to(np.asarray(p), shape)))
             for half in ("train", "test")
         ]
         parts = [(torch.stack([x for x, _ in half]), torch.tensor(half.targets)) for half in halves]
     else:
-        halves = [MNIST(arguments.data_root, train=half, download=True) for half in (True, False)]
+        halves = [MNIST(root or named.default_root(), train=half, download=True) for half in (True, False)]
         parts = [(half.data[:, None], half.targets) for half in halves]
     mixed = []
     for x, y in parts:
-        rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[: arguments.images]
+        rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:images]
         mixed += [x[rows], y[rows]]
     return tuple(mixed)
 
@@ -82,10 +88,17 @@ def chosen(x: np.ndarray, y: Tensor) -> tuple[float, float]:
     return max((fitted(x[n:], y[n:], penalty).score(x[:n], y[:n]), penalty) for penalty in PENALTIES)
 
 
-def probe(arguments: argparse.Namespace) -> None:
+@app.command()
+def probe(
+    model: str,
+    data_root: DataRoot = None,
+    folders: Annotated[Path | None, typer.Option(help="With train/ and test/, each a folder for each kind.")] = None,
+    images: Images = 60_000,
+    choose: Annotated[int, typer.Option(help="Training images that stage and level are chosen on.")] = 5000,
+) -> None:
     """Accuracy by stage, level and grid on images kept out, and of what was chosen on the test half."""
-    dae = dae_sampler.load(arguments.model)
-    x, y, test_x, test_y = load(arguments, dae.shape)
+    dae = dae_sampler.load(model)
+    x, y, test_x, test_y = load(dae.shape, images, data_root, folders)
     q, stages = dae.corruption, dae.net.stages
     levels = [level for level in LEVELS if q.low <= level <= q.high] if q.told else [None]
     rows = {}
@@ -93,10 +106,12 @@ def probe(arguments: argparse.Namespace) -> None:
         for level in levels:
             for pool in POOLS if stage != "code" else (1,):
                 how = {"stage": stage, "level": level, "pool": pool}
-                few = slice(0, arguments.choose)
+                few = slice(0, choose)
                 rows[json.dumps(how)] = chosen(encoded(dae, x[few], **how), y[few])
                 print(how, f"{100 * rows[json.dumps(how)][0]:.2f} %", flush=True)
     how = json.loads(max(rows, key=rows.__getitem__))
+    if not folders:
+        fill(TABLES, "levels", ["stage", *map(str, levels)], by_level(rows, stages, levels))
     untrained = DenoisingAutoencoder(dae.card.net, dae.card.corruption, dae.shape).eval().requires_grad_(False)
     pixels, test_pixels = (to_float(some).flatten(1).numpy() for some in (x, test_x))
     pca = PCA(min(100, len(pixels))).fit(pixels)
@@ -106,29 +121,45 @@ def probe(arguments: argparse.Namespace) -> None:
         "pixels": (pixels, test_pixels),
         "100 principal components": (pca.transform(pixels), pca.transform(test_pixels)),
     }
-    print("| features | linear probe | k-NN, k = 5 |\n|---|---|---|")
+    table = []
     for name, (a, b) in spaces.items():
-        linear = fitted(a, y, chosen(a[: arguments.choose], y[: arguments.choose])[1]).score(b, test_y)
+        linear = fitted(a, y, chosen(a[:choose], y[:choose])[1]).score(b, test_y)
         near = KNeighborsClassifier(5).fit(a, y).score(b, test_y)
-        print(f"| {name} | {100 * linear:.2f} % | {100 * near:.2f} % |", flush=True)
+        table.append([name, f"{100 * linear:.2f} %", f"{100 * near:.2f} %"])
+        print(table[-1], flush=True)
+    if not folders:
+        fill(TABLES, "probe", ["features", "linear probe", "k-NN, k = 5"], table)
 
 
-def labels(arguments: argparse.Namespace) -> None:
-    """Accuracy of classifiers from few labels: mean and standard deviation over balanced draws."""
-    dae = dae_sampler.load(arguments.model)
-    x, y, test_x, test_y = load(arguments, dae.shape)
+def by_level(rows: dict[str, tuple[float, float]], stages: list[str], levels: list[float | None]) -> list[list[str]]:
+    """The best accuracy of each stage and level, whatever the grid, in percent."""
+    found: dict[tuple[str, float | None], float] = {}
+    for how, (share, _) in rows.items():
+        where = json.loads(how)
+        key = (where["stage"], where["level"])
+        found[key] = max(found.get(key, 0.0), share)
+    return [[stage, *(f"{100 * found[stage, level]:.1f}" for level in levels)] for stage in stages]
+
+
+@app.command()
+def labels(model: str, data_root: DataRoot = None, images: Images = 60_000, draws: int = 10, steps: int = 400) -> None:
+    """Accuracy of classifiers from few labels of MNIST: mean and standard deviation over balanced draws."""
+    dae = dae_sampler.load(model)
+    x, y, test_x, test_y = load(dae.shape, images, data_root)
     fresh = DenoisingAutoencoder(dae.card.net, dae.card.corruption, dae.shape)
-    print("| labels | fine-tuned | frozen | from scratch |\n|---|---|---|---|")
+    table = []
     for count in LABELS:
         cells = []
         for source, frozen in ((dae, False), (dae, True), (fresh, False)):
             found = []
-            for draw in range(arguments.draws):
+            for draw in range(draws):
                 rows = balanced(y, count, draw)
-                found.append(accuracy(source, frozen, x[rows], y[rows], test_x, test_y, arguments.steps, draw))
+                found.append(accuracy(source, frozen, x[rows], y[rows], test_x, test_y, steps, draw))
             spread = f" ± {np.std(found, ddof=1):.2f}" if len(found) > 1 else ""
-            cells.append(f"{np.mean(found):.2f}{spread} %")
-        print(f"| {count} | {' | '.join(cells)} |", flush=True)
+            cells.append(f"{np.mean(found):.2f}{spread}")
+        table.append([count, *cells])
+        print(table[-1], flush=True)
+    fill(TABLES, "labels", ["labels", "fine-tuned", "frozen", "from scratch"], table)
 
 
 def balanced(y: Tensor, count: int, seed: int) -> Tensor:
@@ -163,20 +194,5 @@ def accuracy(
     return 100 * right.double().mean().item()
 
 
-def main() -> None:
-    """Parse and run one part."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["probe", "labels"])
-    parser.add_argument("model")
-    parser.add_argument("--data-root", type=Path, default=named.default_root(), help="the folder that holds MNIST")
-    parser.add_argument("--folders", type=Path, help="a folder with train/ and test/, each with a folder for each kind")
-    parser.add_argument("--images", type=int, default=60_000, help="at most so many of each half, to try it")
-    parser.add_argument("--choose", type=int, default=5000, help="training images that stage and level are chosen on")
-    parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=400)
-    arguments = parser.parse_args()
-    {"probe": probe, "labels": labels}[arguments.part](arguments)
-
-
 if __name__ == "__main__":
-    main()
+    app()

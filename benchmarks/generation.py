@@ -84,7 +84,7 @@ def guidance(model: Model, data_root: DataRoot, n: N = 10_000) -> None:
     bench, dae = Bench(data_root, n), load(model)
 
     def rows() -> Iterable[list[object]]:
-        yield ["", "no label", *bench.cells(sample(dae, n)), ""]
+        yield ["", "no label", *bench.cells(sample(dae, n, label=[-1] * n)), ""]
         for space in SPACES:
             for weight in WEIGHTS:
                 images, labels = by_class(dae, n, weight, space)

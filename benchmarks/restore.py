@@ -330,7 +330,7 @@ def digits(data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")], n
     from judge import Judge
     from torchvision.datasets import MNIST
 
-    from dae_sampler.data.pictures import load_mask
+    from dae_sampler.data.masks import load_mask
     from dae_sampler.pixels import to_float
 
     began, judge, dae, rows = time.monotonic(), Judge(data_root), dae_sampler.load("mnist"), []
