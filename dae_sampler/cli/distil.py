@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..training.recipe import Job
-from .options import DataRoot, Model, Quiet, Seed, command
+from .options import DataRoot, Model, OwnCorruption, OwnNet, Quiet, Seed, command, import_own
 from .train import given_options, run_job
 
 Steps = Annotated[int, typer.Option(min=1, max=10**9, help="Training steps.")]
@@ -26,6 +26,9 @@ def distil(
     labels: Annotated[
         str | None, typer.Option(help="For a model with labels: auto or a CSV, as in train; default: auto.")
     ] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=8, help="For a model of any size: side of the crops; default: 64.")
+    ] = None,
     steps: Steps = 2000,
     batch: Batch = 256,
     lr: Rate = 1e-3,
@@ -34,6 +37,8 @@ def distil(
     every: Annotated[int, typer.Option(min=1, help="Steps between validations, sample grids and saves.")] = 500,
     seed: Seed = 0,
     data_root: DataRoot = None,
+    corruption: OwnCorruption = "",
+    net: OwnNet = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where the hardware has it.")
@@ -44,6 +49,7 @@ def distil(
     from .. import checkpoint, hub
     from .evaluate import trained_on
 
+    import_own(corruption, net)
     path = hub.resolve(model)
     card, _ = checkpoint.read_card(path)
     size = "{1}x{0}".format(*card.size) if card.size else None
@@ -54,6 +60,7 @@ def distil(
         loss=card.loss,
         start=str(path),
         size=size,
+        crop=crop if card.size else crop or 64,
         channels=card.channels,
         labels=(labels or "auto") if card.labels else None,
         binarise=card.binarise,

@@ -14,6 +14,7 @@ import typer
 
 from ..training.recipe import Job
 from .console import Bar, console, counted, duration, say, say_next, say_notes
+from .known import level_wanted
 from .options import Quiet, command, import_own, own
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a denoising autoencoder on images; everything goes to one run folder."""
+    import_own(job.corruption, job.net)
     raise typer.Exit(run_job(job, given_options(context), out, resume, quiet))
 
 
@@ -57,7 +59,6 @@ def run_job(job: Job, given: set[str], out: Path | None, resume: bool, quiet: bo
     from ..device import pick_device
     from ..training.job import claimed, prepare
 
-    import_own(job.corruption, job.net)
     with distributed.joined(pick_device(job.device)):
         console.quiet = quiet or distributed.get_rank() > 0
         with claimed(job, given, out, resume) as (run, job), _stopping() as signals:
@@ -109,9 +110,9 @@ def _train(prepared: Prepared, signals: list[int]) -> int:
             say(f"stopped and saved; go on with: {again}")
             return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
     say(f"wrote {folder}/model.safetensors")
-    has_level = prepared.dae.corruption.has_level
-    going_on = ["denoise", folder, "PICTURES"] if job.crop or not has_level else ["sample", folder]
-    going_on += ["--level", "0.1"] if job.crop and has_level else []
+    q = prepared.dae.corruption
+    restores = job.crop or not q.has_level
+    going_on = ["denoise", folder, "PICTURES", *level_wanted(q)] if restores else ["sample", folder]
     if labels := prepared.dae.card.labels:
         going_on += ["--label", labels[0], "--guidance", "1.5"]
     say_next("dae-sampler", *going_on, *own(job.corruption, job.net))
