@@ -113,7 +113,7 @@ def training(history: History, batch: int, pictures: Sequence[tuple[int, Path]])
     left.plot(steps, history.loss, ".-", label="training")
     left.plot(steps, history.held_out, ".-", label="held out")
     floor = history.held_out[-1] - history.excess[-1]
-    if floor:
+    if floor and history.has_floor:
         left.axhline(floor, linestyle="--", color="grey", label="floor of held-out images")
     left.set(title="loss", xlabel="step", ylabel="per pixel")
     left.legend()
@@ -121,7 +121,8 @@ def training(history: History, batch: int, pictures: Sequence[tuple[int, Path]])
     for i, (level, course) in enumerate(courses.items()):
         colour = colormaps["viridis"](i / max(1, len(courses) - 1))
         middle.plot(steps, course, ".-", color=colour, label=f"{level:.3g}")
-    middle.set(title="held-out loss above its floor, by level", xlabel="step", yscale="log")
+    above = "floor, by level" if history.has_floor else "lowest"
+    middle.set(title=f"held-out loss above its {above}", xlabel="step", yscale="log")
     if history.by_level:
         middle.legend(title="level", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     counts, times = np.diff([0, *steps]), np.diff([0.0, *history.seconds])

@@ -27,7 +27,7 @@ VISIBLE = 0.05
 IDLE = 0.02
 """Share of the highest excess below which, or within which of it, a level teaches nothing."""
 COPIED = 0.1
-"""Share of samples nearer to training images than all but a hundredth of held-out ones are."""
+"""Share of samples that are nearer to training images, beside held-out ones, than all but a hundredth of these are."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,15 @@ class History:
     """Mean training loss since the validation before."""
     held_out: list[float]
     excess: list[float]
-    """Held-out loss above its floor."""
+    """Held-out loss above its floor; above its own lowest where the floor is unknown, as that of noisy targets is."""
     by_level: dict[float, list[float]]
-    """The same by level, lowest first."""
+    """Held-out loss above its floor by level, lowest first."""
+    has_floor: bool = True
+
+    @property
+    def scale(self) -> float:
+        """What a change of the loss is held against: the least excess, or all of the fall where no floor is known."""
+        return abs(min(self.excess)) if self.has_floor else max(self.excess)
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, str]]) -> History:
@@ -67,20 +73,22 @@ class History:
             return [float(row[name]) for row in rows]
 
         try:
+            held_out, has_floor = column("valid_loss"), "valid_excess" in rows[0]
             return cls(
                 [int(row["step"]) for row in rows],
                 column("seconds"),
                 column("loss"),
-                column("valid_loss"),
-                column("valid_excess"),
+                held_out,
+                column("valid_excess") if has_floor else [loss - min(held_out) for loss in held_out],
                 {level: column(name) for level, name in levels},
+                has_floor,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"metrics.csv lacks {error}: it is damaged, or of another program") from None
 
 
 def diagnose(
-    history: History, corruption: Corruption, images: int, held_out: int, steps: int, draws: bool
+    history: History, corruption: Corruption, images: int, held_out: int, steps: int, draws: bool, tunes: bool = False
 ) -> list[Finding]:
     """What the losses say.
 
@@ -91,7 +99,11 @@ def diagnose(
         held_out: that were validated on, 0 where those are the training images.
         steps: that were asked for.
         draws: whether the model is to sample from noise.
+        tunes: whether a consistency model is made, whose outputs are sharp: against the mean they lose as they improve.
     """
+    if tunes:
+        text = "its held-out loss may rise while its samples get better: look at them, or run dae-sampler evaluate"
+        return [Finding("tuning", f"Tuning: at step {history.steps[-1]:,} of {steps:,}; {text}.")]
     found = [_course(history, steps, held_out)]
     found += [too_few] if (too_few := _too_few(history, images, held_out)) else []
     if corruption.is_gaussian and corruption.ranged:
@@ -103,8 +115,9 @@ def copying(to_training: Sequence[float], usual: Sequence[float]) -> Finding:
     """Whether samples are copies.
 
     Args:
-        to_training: distance of each sample to the nearest training image.
-        usual: the same of held-out images.
+        to_training: distance of each sample to the nearest training image, as a share of that to the nearest held-out
+            one, for a blurred image is near to all.
+        usual: the same of held-out images, each held against the others.
     """
     near = sorted(usual)[len(usual) // 100]
     share = sum(distance < near for distance in to_training) / len(to_training)
@@ -112,8 +125,8 @@ def copying(to_training: Sequence[float], usual: Sequence[float]) -> Finding:
         return Finding("no copies", f"{share:.0%} of {len(to_training)} samples are near copies of training images.")
     return Finding(
         "copies",
-        f"The samples copy: {share:.0%} of {len(to_training)} are nearer to a training image than all but 1% of the "
-        "held-out images are. Add pictures or `augment`, or choose a smaller `net`.",
+        f"The samples copy: {share:.0%} of {len(to_training)} are nearer to a training image, beside held-out ones, "
+        "than all but 1% of the held-out images are. Add pictures or `augment`, or choose a smaller `net`.",
     )
 
 
@@ -132,20 +145,21 @@ def _course(history: History, steps: int, held_out: int) -> Finding:
             "The best weights are kept; more steps will not help.",
         )
     before = [value for value, step in zip(excess, history.steps, strict=True) if step <= 0.75 * last]
-    fall = 1 - excess[best] / min(before) if before and min(before) > 0 else 0.0
+    fall = (min(before) - excess[best]) / history.scale if before and history.scale > 0 else 0.0
     if fall > FALLING:
+        much = f"the held-out excess is {fall:.1%} lower" if history.has_floor else "the held-out loss is lower"
         return Finding(
             "still falling",
-            f"Still falling: at {progress} the held-out excess is {fall:.1%} lower than a quarter of the run before. "
-            "More `steps` will lower it further.",
+            f"Still falling: at {progress} {much} than a quarter of the run before; more `steps` will help.",
         )
-    return Finding("settled", f"Settled: at {progress} the held-out excess is {excess[-1]:.4f}, and hardly moves.")
+    now = f"excess is {excess[-1]:.4f}" if history.has_floor else f"loss is {history.held_out[-1]:.4f}"
+    return Finding("settled", f"Settled: at {progress} the held-out {now}, and hardly moves.")
 
 
 def _overfits(history: History) -> bool:
     excess = history.excess
     best = min(range(len(excess)), key=excess.__getitem__)
-    risen = excess[-1] - excess[best] > RISEN * abs(excess[best])
+    risen = excess[-1] - excess[best] > RISEN * history.scale
     return best < len(excess) - 2 and risen and history.loss[-1] < history.loss[best]
 
 
@@ -160,7 +174,7 @@ def _too_few(history: History, images: int, held_out: int) -> Finding | None:
     def fall(losses: list[float]) -> float:
         return (sum(losses[third : 2 * third]) - sum(losses[-third:])) / third
 
-    apart = (fall(history.loss) - fall(history.held_out)) / max(abs(history.excess[-1]), 1e-12)
+    apart = (fall(history.loss) - fall(history.held_out)) / max(history.scale, 1e-12)
     if apart <= APART and not _overfits(history):
         return None
     return Finding(

@@ -178,6 +178,8 @@ def flow(
     q = dae.corruption
     card = card_of(dae)
     images = as_images(images, shape=dae.shape)
+    if card.objective == "consistency":
+        raise InputError("a consistency model has no likelihood: its output is no mean; use the one it was tuned from")
     if card.objective != "mean" or card.binarise:
         raise InputError("a likelihood of grey images needs a model that was trained on them by bce or mse")
     if not (q.is_gaussian and q.ranged and q.low <= SMALLEST_STEP):

@@ -79,7 +79,7 @@ class Progress:
 
     def _html(self, picture: bytes) -> str:
         rows = self.run.read_metrics()
-        columns = ["step", "seconds", "loss", "valid_loss", "valid_excess"]
+        columns = ["step", "seconds", "loss", "valid_loss", *["valid_excess"] * self.history.has_floor]
         body = [columns, *([f"{float(row[name]):.5g}" for name in columns] for row in rows)]
         options = [[name, str(value)] for name, value in vars(self.job).items() if value is not None]
         findings = "".join(f"<li>{html.escape(found.text)}</li>" for found in self.findings)
@@ -123,8 +123,8 @@ def read(run: Run, on_file: Callable[[int, int], None] | None = None) -> Progres
     images = int(saved.get("images", 0))
     held_out = job.validation_size(images)
     q = corruption.parse(job.corruption)
-    findings = diagnose(history, q, images - held_out, held_out, job.steps, not job.crop)
-    if not job.crop:
+    findings = diagnose(history, q, images - held_out, held_out, job.steps, not job.crop, job.objective != "mean")
+    if not job.crop and q.has_level:
         try:
             findings.append(_copies(run, load_images(job, run, on_file)))
         except InputError as error:
@@ -145,9 +145,16 @@ def _copies(run: Run, data: Any) -> Finding:
         x = to_float(x, data.span if x.dtype != torch.float32 else None)
         return (binarise(x, how, StepNoise(0, 0)) if how else x).flatten(1)
 
-    usual = plain(data.take(held_out[:: max(1, len(held_out) // USUAL)]).x)
-    asked = torch.cat([plain(sample(dae, SAMPLES)), usual])
-    nearest = torch.full((len(asked),), torch.inf)
-    for rows in training.split(2048):
-        nearest = torch.minimum(nearest, torch.cdist(asked, plain(data.take(rows).x)).amin(1))
-    return copying(nearest[:SAMPLES].tolist(), nearest[SAMPLES:].tolist())
+    usual = held_out[:: max(1, len(held_out) // USUAL)]
+    asked = torch.cat([plain(sample(dae, SAMPLES)), plain(data.take(usual).x)])
+    names = torch.cat([torch.full((SAMPLES,), -1), usual])
+
+    def nearest(among: Tensor) -> Tensor:
+        found = torch.full((len(asked),), torch.inf)
+        for rows in among.split(2048):
+            distance = torch.cdist(asked, plain(data.take(rows).x))
+            found = torch.minimum(found, distance.masked_fill(names[:, None] == rows, torch.inf).amin(1))
+        return found
+
+    ratio = nearest(training) / nearest(held_out).clamp(min=1e-12)
+    return copying(ratio[:SAMPLES].tolist(), ratio[SAMPLES:].tolist())

@@ -108,5 +108,21 @@ def test_few_or_damaged_validations_are_said():
     assert kinds(history([0.1, 0.05]))[0] == "too early"
     with pytest.raises(InputError, match="not validated yet"):
         History.of([])
-    with pytest.raises(InputError, match="valid_excess"):
-        History.of([{"step": "1", "seconds": "1", "loss": "1", "valid_loss": "1"}])
+    with pytest.raises(InputError, match="valid_loss"):
+        History.of([{"step": "1", "seconds": "1", "loss": "1"}])
+
+
+@pytest.mark.parametrize(
+    ("losses", "kind"), [(FALLING, "still falling"), (SETTLED, "settled"), (RISING, "overfitting")]
+)
+def test_the_course_of_a_loss_without_a_floor_is_told_too(losses, kind):
+    rows = [
+        {"step": f"{100 * i}", "seconds": "1", "loss": f"{trained}", "valid_loss": f"{loss - 1}"}
+        for i, (loss, trained) in enumerate(zip(losses, LEARNT, strict=True), 1)
+    ]
+    assert kinds(History.of(rows), "given")[0] == kind
+
+
+def test_a_tuned_model_is_not_judged_by_its_loss():
+    made = diagnose(history(RISING, LEARNT), parse("gaussian(0.02..20)"), 50_000, 2000, 1000, True, tunes=True)
+    assert [found.kind for found in made] == ["tuning"]

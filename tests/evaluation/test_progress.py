@@ -42,3 +42,17 @@ def test_what_is_no_run_is_refused_and_nothing_written(command, tmp_path):
     Run(tmp_path).write_config({"data": "x"})
     assert "not validated yet" in command("report", tmp_path, code=2)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_run_on_noisy_pictures_has_a_report(command, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(256, size=(60, 8, 8), dtype=np.uint8))
+    words = ["--net", "dense(4)", "--steps", 8, "--every", 2, "--batch", 4, "--quiet", "--out", tmp_path / "run"]
+    command("train", tmp_path / "x.npy", "--corruption", "blindspot(1/16)", *words)
+    found = json.loads(command("report", tmp_path / "run", "--json"))
+    assert found["findings"]
+    assert "copies" not in " ".join(each["kind"] for each in found["findings"])
+
+
+def test_a_model_that_has_learnt_nothing_copies_nothing(command, run):
+    """Its samples are blurred, and so near to all images, trained on or held out."""
+    assert json.loads(command("report", run, "--json"))["findings"][-1]["kind"] == "no copies"
