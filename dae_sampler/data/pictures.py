@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import torch
-from PIL import Image, ImageFile, ImageOps
-from torch import Tensor
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError, unknown
-from ..pixels import find_range
+from . import deep
 
 FITS = ("crop", "pad", "squash")
 """How a picture is brought to a size: see :func:`bring_to`."""
+TIFF = (".tif", ".tiff")
 OVER = ("black", "white")
 """What transparency is laid over."""
 _ONE_PICTURE = frozenset({"ICO", "ICNS", "MPO", "PSD"})
@@ -62,6 +61,8 @@ def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | 
     """
     try:
         with _opened(path, formats) as picture:
+            if _is_cut(picture) and isinstance(path, Path):
+                return _in_depth(path, over)
             remarks = _remarks(path, picture)
             ImageOps.exif_transpose(picture, in_place=True)
             if picture.mode == "F" or picture.mode.startswith("I"):
@@ -74,14 +75,27 @@ def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | 
             return Picture(pixels[..., None] if grey else _grey_if_it_is(pixels), remarks)
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        if isinstance(path, Path) and path.suffix.lower() in TIFF:
+            return _in_depth(path, over)  # floats of several channels, among others
+        raise _unreadable(path, error) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS or 0
         raise InputError(
             f"{path} exceeds the limit of {limit / 1e6:.0f} megapixels: scale it down, or cut it into parts"
         ) from None
     except Exception as error:  # Pillow raises almost anything on a damaged file
-        reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"cannot read {path} as a picture ({reason}): remove or replace the file") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path | BinaryIO, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
+    return InputError(f"cannot read {path} as a picture ({reason}): remove or replace the file")
+
+
+def _in_depth(path: Path, over: str) -> Picture:
+    pixels, remarks = deep.read(path, over)
+    return Picture(pixels if pixels.shape[2] == 1 else _grey_if_it_is(pixels), remarks)
 
 
 def header(path: Path) -> Header | None:
@@ -90,8 +104,20 @@ def header(path: Path) -> Header | None:
     """
     try:
         with _opened(path) as picture:
-            deep = "float32" if picture.mode == "F" else "uint16" if picture.mode.startswith("I") else "uint8"
-            return Header(deep, picture.width * picture.height)
+            more = picture.mode.startswith("I") or _is_cut(picture)
+            kind = "float32" if picture.mode == "F" else "uint16" if more else "uint8"
+            return Header(kind, picture.width * picture.height)
+    except UnidentifiedImageError:
+        head = _head(path)
+        return Header(head.dtype, head.width * head.height) if head else None
+    except Exception:  # as in read, which will tell
+        return None
+
+
+def _head(path: Path) -> deep.Head | None:
+    """That of a TIFF file which Pillow cannot open."""
+    try:
+        return deep.head_of(path)
     except Exception:  # as in read, which will tell
         return None
 
@@ -102,6 +128,9 @@ def size_of(path: Path) -> tuple[int, int] | None:
         with _opened(path) as picture:
             on_its_side = picture.getexif().get(_ORIENTATION, 1) >= 5
             return picture.size[::-1] if on_its_side else picture.size
+    except UnidentifiedImageError:
+        head = _head(path)
+        return (head.width, head.height) if head else None
     except Exception:  # as in read, which will tell
         return None
 
@@ -135,7 +164,7 @@ def bring_to(pixels: np.ndarray, shape: tuple[int, int, int], fit: str = "crop")
         InputError: channels cannot be changed that way.
     """
     channels, height, width = shape
-    pixels = _with_channels(pixels, channels)
+    pixels = with_channels(pixels, channels)
     if pixels.shape[:2] != (height, width):
         planes = [pixels] if pixels.dtype == np.uint8 and channels == 3 else list(np.moveaxis(pixels, 2, 0))
         pixels = np.dstack([_resized(plane, width, height, fit) for plane in planes])
@@ -153,38 +182,6 @@ def change_of(pixels: np.ndarray, shape: tuple[int, int, int], fit: str) -> list
     return [f"{how} to {wanted_width}x{wanted_height}"]
 
 
-def load_mask(mask: str | Path, shape: tuple[int, int, int]) -> Tensor:
-    """What to keep of images of ``shape`` (C,H,W): bool (H,W), false in the half that ``mask`` names or where it is
-    white.
-
-    Raises:
-        InputError: ``mask`` is neither a half nor a readable picture of that size, or hides nothing.
-    """
-    _, height, width = shape
-    keep = torch.ones(height, width, dtype=torch.bool)
-    halves = {
-        "left": keep[:, : width // 2],
-        "right": keep[:, -(-width // 2) :],
-        "top": keep[: height // 2],
-        "bottom": keep[-(-height // 2) :],
-    }
-    if str(mask) in halves:
-        halves[str(mask)].fill_(False)
-    elif not Path(mask).is_file():
-        raise InputError(f"no mask at {mask}: give {', '.join(halves)}, or a picture that is white where to fill")
-    else:
-        pixels = read(Path(mask)).pixels
-        if pixels.shape[:2] != (height, width):
-            there = f"{pixels.shape[1]}x{pixels.shape[0]}"
-            raise InputError(f"the mask {mask} is {there}, the images are {width}x{height}: make one of that size")
-        low, high = find_range(pixels.dtype, pixels.min(), pixels.max())
-        pixels = _with_channels(pixels, 1)[..., 0]
-        keep = torch.from_numpy((pixels - np.float64(low)) / (high - low) <= 0.5)
-    if keep.all():
-        raise InputError(f"the mask {mask} hides nothing: make it white where to fill")
-    return keep
-
-
 def _opened(path: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> ImageFile.ImageFile:
     # What warnings do is a setting of the whole process: one thread at a time may change it, for the header alone.
     with _opening, warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
@@ -196,14 +193,17 @@ def _remarks(path: Path | BinaryIO, picture: ImageFile.ImageFile) -> dict[str, s
     pages = 1 if picture.format in _ONE_PICTURE else getattr(picture, "n_frames", 1)
     if pages > 1:
         remarks["pages"] = f"{path} holds {pages} pages, of which the first is read"
-    if picture.mode[0] not in "IF" and any(_is_cut(tile[0], tile[3]) for tile in picture.tile):
+    if _is_cut(picture):
         remarks["cut"] = f"{path} has 16 bits a channel, of which 8 are read"
     return remarks
 
 
-def _is_cut(codec: str, arguments: Any) -> bool:
-    """Whether Pillow decodes this part of a picture to 8 bits though the file has 16: it does for several channels."""
-    return ";16" in str(arguments) or (codec == "ppm" and arguments[1] > 255)
+def _is_cut(picture: ImageFile.ImageFile) -> bool:
+    """Whether Pillow decodes a picture to 8 bits though the file has 16: it does for several channels."""
+    parts: list[tuple[str, Any]] = []
+    if picture.mode[0] not in "IF":
+        parts = [(tile[0], tile[3]) for tile in picture.tile]
+    return any(";16" in str(arguments) or (codec == "ppm" and arguments[1] > 255) for codec, arguments in parts)
 
 
 def _deep(path: Path | BinaryIO, picture: Image.Image) -> np.ndarray:
@@ -243,7 +243,12 @@ def _grey_if_it_is(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., :1]
 
 
-def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """(H,W,C) with 1 channel in place of 3, by luma, or 3 in place of 1.
+
+    Raises:
+        InputError: it is neither.
+    """
     found = pixels.shape[2]
     if found == channels:
         return pixels

@@ -4,11 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from dae_sampler.data import pictures
-from dae_sampler.data.pictures import bring_to, change_of, header, load_mask, read
+from dae_sampler.data.masks import load_mask
+from dae_sampler.data.pictures import bring_to, change_of, header, read, size_of
 from dae_sampler.errors import InputError
 
 RAMP = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
@@ -134,13 +136,41 @@ def deep_colour_ppm(path):
     path.write_bytes(b"P6 8 8 65535\n" + (COLOUR.astype(">u2") * 257).tobytes())
 
 
-@pytest.mark.parametrize("write", [deep_colour_png, deep_colour_ppm])
-def test_sixteen_bits_a_channel_are_cut_and_said(tmp_path, write):
-    write(tmp_path / "a.png")
-    picture = read(tmp_path / "a.png")
+def deep_colour_tiff(path):
+    tifffile.imwrite(path, COLOUR.astype(np.uint16) * 257, photometric="rgb")
+
+
+def float_colour_tiff(path):
+    tifffile.imwrite(path, COLOUR.astype(np.float32) / 255, photometric="rgb")
+
+
+@pytest.mark.parametrize("write", [deep_colour_png, deep_colour_ppm, deep_colour_tiff, float_colour_tiff])
+def test_colour_of_more_than_8_bits_is_read_in_full_depth(tmp_path, write):
+    path = tmp_path / f"a.{write.__name__.rpartition('_')[2][:4]}"
+    write(path)
+    picture, head = read(path), header(path)
+    white = 1 if write is float_colour_tiff else 65535
+    assert np.array_equal((picture.pixels.astype(np.float64) / white * 255).round(), COLOUR)
+    assert picture.remarks == {}
+    assert (head.dtype, head.pixels) == (picture.pixels.dtype.name, 64)
+    assert size_of(path) == (8, 8)
+
+
+def test_an_open_file_is_left_to_pillow_which_cuts_and_that_is_said(tmp_path):
+    deep_colour_png(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("rb") as file:
+        picture = read(file)
     assert np.array_equal(picture.pixels, COLOUR)
-    assert picture.remarks == {"cut": f"{tmp_path / 'a.png'} has 16 bits a channel, of which 8 are read"}
+    assert "of which 8 are read" in picture.remarks["cut"]
     assert read(saved(tmp_path, COLOUR)).remarks == {}
+
+
+def test_deep_transparency_is_laid_over_a_background(tmp_path):
+    samples = np.dstack([COLOUR.astype(np.uint16) * 257, np.full((8, 8), 65535 // 3, np.uint16)])
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", extrasamples=["unassalpha"])
+    black, white = (read(tmp_path / "a.tif", over).pixels.astype(int) for over in ("black", "white"))
+    assert np.abs(black - COLOUR * (257 / 3)).max() <= 1
+    assert np.abs(white - black - 65535 * 2 / 3).max() <= 1
 
 
 @pytest.mark.parametrize(("over", "value"), [("black", 100), ("white", 227)])

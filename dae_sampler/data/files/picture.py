@@ -170,7 +170,7 @@ def check_size(path: Path, width: int, height: int, large: bool) -> None:
     if limit is not None and width * height > limit and not large:
         raise InputError(
             f"{path} is {width}x{height}, {width * height / 1e6:,.0f} megapixels, and the limit is "
-            f"{limit / 1e6:.0f}: give `large` to allow it, or cut the picture into parts"
+            f"{limit / 1e6:.0f}: give `large` where a command has it, or cut the picture into parts"
         )
 
 

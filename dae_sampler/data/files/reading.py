@@ -48,7 +48,9 @@ def read_file(path: Path | str, *, large: bool = False) -> PictureFile:
     except InputError:
         raise
     except Image.DecompressionBombError:  # where Pillow looks at the size by itself
-        cure = "save it as PNG or TIFF first" if large else "give `large` to allow it, or cut the picture into parts"
+        cure = "save it as PNG or TIFF first"
+        if not large:
+            cure = "give `large` where a command has it, or cut the picture into parts"
         raise InputError(f"{path} has more pixels than the limit: {cure}") from None
     except MemoryError:
         raise InputError(f"{path} does not fit into memory: cut it into parts") from None
