@@ -86,6 +86,10 @@ def check(dae: DenoisingAutoencoder) -> None:
     if card.objective != "mean" or card.target != "clean":
         why = f"its output is the {card.objective} of {card.target} images"
         raise InputError(f"the model gives no anomaly scores, for {why}: train on good, clean pictures with `loss` bce")
+    if card.binarise:
+        raise InputError(
+            "the model learned black and white alone, so any grey is an anomaly to it: train one without `binarise`"
+        )
     if dae.corruption.paired:
         raise InputError(
             f"{dae.corruption} damages no good picture, so nothing is restored that could be missed: train on good "

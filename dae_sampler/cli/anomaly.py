@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from ..errors import InputError
 from .console import Bar, console, counted, listed, print_json, say, say_notes
-from .options import Compute, Json, Model, Over, Quiet, Source, Strict, command
+from .options import Compute, Json, Model, Over, Quiet, Source, Strict, as_options, command
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,16 +77,17 @@ def anomaly(
     inputs = open_inputs(source, **reading)
     files.check_apart(inputs.files, [out, page])
     scorer, known = _fitted(dae, open_inputs(good, **reading) if good else None)
-    limit = anomalies.threshold(known, false_alarms) if known else None
-    scores, worst = [], []
+    limit, why = _limit(known, false_alarms, good)
+    scores, worst, blank = [], [], []
     with Bar("scoring", inputs.count, "images") as bar:
         for x, (name,) in inputs.batches(1):
             maps = scorer(to_float(x))
             found = Found(anomalies.score(maps).item(), inputs.file_of(name), x[0], maps[0].cpu())
             scores.append((found.file, found.score, "" if limit is None else int(found.score > limit)))
+            blank += [found.file] if x.amin() == x.amax() else []
             worst = heapq.nlargest(SHOWN, [*worst, found])
             bar.advance()
-    say_notes(inputs.notes, inputs.skipped)
+    say_notes([*inputs.notes, *why, *_blank(blank)], inputs.skipped)
     scores.sort(key=lambda row: -row[1])
     tables.write_csv(out, ("file", "score", "anomaly"), scores)
     pages = [page] if dae.shape[0] in (1, 3) else []  # grey or in colour
@@ -94,10 +96,31 @@ def anomaly(
     above = sum(flag == 1 for _, _, flag in scores)
     if as_json:
         rows = [{"file": file, "score": value} for file, value, _ in scores]
-        print_json({"threshold": limit, "false_alarms": false_alarms, "above": above, "scores": rows})
+        found = {"threshold": limit, "false_alarms": false_alarms, "above": above, "blank": blank, "scores": rows}
+        print_json(found)
         return
     _say(scores, limit, above, false_alarms)
     say(f"wrote {listed(out, *pages)}")
+
+
+def _limit(known: Pairs, false_alarms: float, good: Path | None) -> tuple[float | None, list[str]]:
+    """The threshold, and why there is none: training held out too few pictures, which are no reason to score none."""
+    from .. import anomaly as anomalies
+
+    if not known:
+        return None, ["the model keeps no scores of good pictures, so there is no threshold: give some by --good"]
+    try:
+        return anomalies.threshold(known, false_alarms), []
+    except InputError as error:
+        if good or not 0 < false_alarms < 1:
+            raise
+        return None, [as_options(f"no threshold: {error}")]
+
+
+def _blank(files: list[str]) -> list[str]:
+    """A note on pictures of one value, in which nothing is unexpected."""
+    shown = ", ".join(files[:LISTED]) + (" ..." if len(files) > LISTED else "")
+    return [f"blank, of one value throughout, whatever their score: {shown}"] if files else []
 
 
 def _fitted(dae: DenoisingAutoencoder, good: Inputs | None) -> tuple[Scorer, Pairs]:
@@ -132,10 +155,6 @@ def _page(worst: list[Found], limit: float | None, show_map: bool) -> Image.Imag
 def _say(scores: list[tuple[str, float, object]], limit: float | None, above: int, false_alarms: float) -> None:
     for file, value, flag in scores[:LISTED]:
         say(f"{value:10.4g}  {'!' if flag else ' '} {file}")
-    if limit is None:
-        say("note: the model keeps no scores of good pictures, so there is no threshold: give some by --good")
-        return
-    say(
-        f"{above} of {counted(len(scores), 'picture')} above {limit:.4g}, which at most {false_alarms:.2g} of good "
-        "pictures exceed"
-    )
+    if limit is not None:
+        exceeded = f"above {limit:.4g}, which at most {false_alarms:.2g} of good pictures exceed"
+        say(f"{above} of {counted(len(scores), 'picture')} {exceeded}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from .console import say
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..pixels import Range
 
 
 class Compared:
@@ -22,9 +24,9 @@ class Compared:
         self.truth, self.with_ssim = Truth(truth, large), has_ssim()
         self.rows: list[tuple[str, list[float]]] = []
 
-    def check(self, names: Iterable[str]) -> None:
-        """All have a clean version."""
-        self.truth.check(names)
+    def check(self, names: Iterable[str], spans: Mapping[str, Range]) -> None:
+        """All have a clean version, whose black and white are theirs."""
+        self.truth.check(names, spans)
 
     def add(self, name: str, page: int, before: Tensor, after: Tensor) -> None:
         """One page (1,C,H,W)."""

@@ -61,8 +61,8 @@ class Bar:
         self.rich.stop()
 
     def advance(self, count: float = 1) -> None:
-        """So many steps more are done."""
-        self.done += count
+        """So many steps more are done, as far as can be told: never more than all."""
+        self.done = min(self.done + count, self.total)
         rate = f"{self.rate():.{0 if self.rate() >= 1 else 2}f} {self.unit}/s"
         self.rich.update(self.task, total=self.total, completed=self.done, note=rate)
         now = time.monotonic()
@@ -99,7 +99,7 @@ def say_notes(notes: Iterable[str], skipped: Sequence[str] = (), most: int = 20)
     for note in notes:
         say(f"note: {note}")
     if skipped:
-        say(f"skipped {counted(len(skipped), 'file')} that cannot be read:")
+        say(f"skipped {counted(len(skipped), 'file')}:")
         for reason in [*skipped[:most], *(["..."] if len(skipped) > most else [])]:
             say(f"  {reason}")
 

@@ -81,7 +81,9 @@ def denoise(
         task = _Task(dae, plan, known, compute.seed)
         compared = Compared(truth, large) if truth else None
         maps = task.maps() if error else None
-        job = Job("denoised", dae, plan, task.apply, source, places, how.batch, pair, resize, large, compared, maps)
+        reads = tuple(compared.truth.paths) if compared else ()
+        also = {"watcher": compared, "errors": maps, "reads": reads}
+        job = Job("denoised", dae, plan, task.apply, source, places, how.batch, pair, resize, large, **also)
         job.run()
         if maps:
             maps.report()
@@ -114,12 +116,12 @@ class _Task:
         from ..pixels import to_float
         from ..sampling import tasks
 
-        known, sensor, white = self.known, self.known.sensor, now.white
+        sensor, (black, white) = self.known.sensor, (now.black, now.white)
         if sensor:
-            batches = (sensor.to_unit(to_float(x) * white, white) for x in batches)
+            batches = (sensor.to_unit(to_float(x) * (white - black) + black, white) for x in batches)
         level_of = (lambda image: self._level(image, now)) if self.plan.estimated else None
         made = tasks.denoise(self.dae, batches, self.plan, level_of=level_of, seed=self.seed, **options)
-        return (sensor.to_counts(x, white) / white for x in made) if known.sensor and sensor else made
+        return ((sensor.to_counts(x, white) - black) / (white - black) for x in made) if sensor else made
 
     def maps(self) -> ErrorMaps:
         """Maps of the error, at the level of each image."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ..gallery import Film, Writer
     from ..pixels import Range
     from ..sampling.samplers import Denoiser
+
+
+_MOST_VALUES = 1 << 26
+"""Of the pictures that ``--compare`` shows: large ones are fewer, so that memory does not grow with a folder."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,11 @@ class Now:
 
     Attributes:
         name: of the first picture of the batch: its path in the folder, or its number in an array.
-        white: how far white is from black in the values of the file.
+        black, white: their values in the file.
     """
 
     name: str = ""
+    black: float = 0.0
     white: float = 1.0
 
     def is_at(self, name: str) -> None:
@@ -74,8 +79,8 @@ class Now:
 class Watcher(Protocol):
     """Looks on as pictures are restored."""
 
-    def check(self, names: Iterable[str]) -> None:
-        """These will be restored."""
+    def check(self, names: Iterable[str], spans: Mapping[str, Range]) -> None:
+        """These will be restored, with these values as black and white, by type of pixels."""
         ...
 
     def add(self, name: str, page: int, before: Tensor, after: Tensor) -> None:
@@ -112,13 +117,18 @@ class Shown:
         """A batch, of which the first has this number; what is beyond the picture's size is dropped."""
         from ..gallery import MOST_SHOWN
 
+        most = max(1, min(MOST_SHOWN, _MOST_VALUES // before[0].numel()))
         if self.parts and self.parts[0][1].shape[1:] != before.shape[1:]:
             self.odd = True
-        elif missing := MOST_SHOWN - sum(len(some) for _, some, _ in self.parts):
+        elif missing := most - sum(len(some) for _, some, _ in self.parts):
             self.parts.append((number, before[:missing], after[: missing * self.versions]))
 
-    def save(self, path: Path) -> None:
-        """Write those of all processes, each of which has to call this, side by side; the first process does."""
+    def save(self, path: Path) -> Path | None:
+        """Write those of all processes, each of which has to call this, side by side; the first process does.
+
+        Returns:
+            the path, or None if there are none to write.
+        """
         import torch
 
         from .. import distributed
@@ -128,12 +138,13 @@ class Shown:
         parts = sorted(distributed.gather(self.parts), key=lambda part: part[0])
         odd = any(distributed.gather([self.odd])) or len({before.shape[1:] for _, before, _ in parts}) > 1
         if not parts or distributed.get_rank():
-            return
+            return None
         alike = [part for part in parts if part[1].shape[1:] == parts[0][1].shape[1:]]
         before, after = torch.cat([to_float(x) for _, x, _ in alike]), torch.cat([made for _, _, made in alike])
         save_picture(pairs(before, after), path)
         if odd:
             say(f"note: {path} shows the images of the first one's size only")
+        return path
 
 
 def is_array(path: Path) -> bool:

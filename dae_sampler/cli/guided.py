@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..spec import parse as parse_parts
 from ..spec import parse_number
 from .console import say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures
-from .options import Compute, How, Model, Source, command, own
+from .options import Compute, How, Large, Model, Source, command, own
 from .restoring import Job
 from .simulation import Simulation
 from .versions import Versions
@@ -47,12 +49,13 @@ def restore(
     samples: Annotated[
         int, typer.Option(min=1, max=1000, help="Restorations of each, with their mean and a map of where they differ.")
     ] = 1,
+    large: Large = False,
 ) -> None:
     """Restore pictures whose damage is known: blurred, too small, grey, or with holes.
 
     The model is held to the pictures between its steps, to within their noise.
     """
-    from ..data.pictures import load_mask
+    from ..data.masks import load_mask
     from ..sampling import tasks
     from ..sampling.operators import parse
     from ..sampling.plan import resolve
@@ -74,9 +77,15 @@ def restore(
         def as_shown(given: Tensor, made: Tensor) -> Tensor:
             return _as_large(simulation.judged if simulation else given, made)
 
-        kept: dict[str, Any] = {"whole": not simulate, "any_size": not simulate, "beyond": 0 if simulate else 6 * sigma}
+        kept: dict[str, Any] = {
+            "large": large,
+            "whole": not simulate,
+            "any_size": not simulate,
+            "beyond": 0 if simulate else 6 * sigma,
+        }
         versions = Versions(samples, maps=True)
-        kept |= {"versions": versions, "as_shown": as_shown}
+        masks = (Path(str(part.args[0])) for part in parse_parts(operator, strings=True) if part.name == "mask")
+        kept |= {"versions": versions, "as_shown": as_shown, "reads": tuple(masks)}
         job = Job("restored", dae, plan, apply, source, places, how.batch, pair, **kept)
         job.run()
         if simulation:

@@ -44,7 +44,7 @@ def inpaint(
     A model whose noise is too weak to begin from, such as photo, starts from a smooth fill: it mends scratches and
     writing, and cannot invent what a large hole hides.
     """
-    from ..data.pictures import load_mask
+    from ..data.masks import load_mask
     from ..sampling import tasks
     from ..sampling.plan import resolve
 

@@ -11,8 +11,14 @@ from ..spec import parse_number
 from .flow import Now
 
 if TYPE_CHECKING:
+    from ..corruption import Corruption
     from ..data.tables import Table
     from ..sampling.anscombe import PoissonGaussian
+
+
+def level_wanted(q: Corruption) -> list[str]:
+    """The option that ``denoise`` wants of a model of pictures, as an example; none where it estimates the level."""
+    return ["--level", f"{q.usual_level:.3g}"] if q.has_level and q.ranged and not q.is_gaussian else []
 
 
 @dataclass(frozen=True)

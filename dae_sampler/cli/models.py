@@ -9,6 +9,7 @@ from .. import checkpoint, hub
 from ..card import Card
 from ..training.run import Run
 from .console import counted, duration, print_json, say, say_next
+from .known import level_wanted
 from .options import Json, Model, command
 
 
@@ -35,7 +36,9 @@ def info(model: Model, as_json: Json = False) -> None:
         elif card.size:
             say_next("dae-sampler", "sample", model)
         else:
-            say_next("dae-sampler", "denoise", model, "PICTURES", "--level", "0.1")
+            from ..corruption import parse
+
+            say_next("dae-sampler", "denoise", model, "PICTURES", *level_wanted(parse(card.corruption)))
 
 
 def _for_json(card: Card) -> dict[str, Any]:
@@ -46,6 +49,16 @@ def _for_json(card: Card) -> dict[str, Any]:
     more = {"training": card.training, "licence": card.licence, "from": card.start}
     info = older | sampler | {name: value for name, value in more.items() if value}
     return card.to_json() | {"shape": [card.channels, *(card.size or (None, None))], "info": info}
+
+
+def _features(plan: dict[str, Any] | None) -> str:
+    """What ``encode`` takes where nothing is said."""
+    if not plan:
+        return ""
+    level = "" if plan.get("level") is None else f" at level {plan['level']:.3g}"
+    pool = plan.get("pool")
+    grid = ", mean over the picture" if pool == 1 else f", means over a grid of {pool}x{pool}" if pool else ""
+    return f"{plan['stage']}{level}{grid}"
 
 
 def _say_run(run: dict[str, Any]) -> None:
@@ -73,6 +86,7 @@ def _say_card(card: Card, file: dict[str, Any]) -> None:
         "targets": "" if card.target == "clean" else f"noisy ({card.target})",
         "values": f"{card.range[0]:g} (black) to {card.range[1]:g} (white)" if card.range else "",
         "samples by": f"{plan['sampler']}, {counted(plan['steps'], 'step')}" if plan else "",
+        "features by": _features(card.plans.get("encode")),
         "excess": excess,
         "licence": "; trained on ".join(text for text in (card.licence, card.terms) if text),
     }

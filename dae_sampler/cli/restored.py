@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 from ..errors import InputError
 from ..spec import parse_number
 from .console import Bar, console, print_json, say, say_notes
-from .loading import load_for_pictures
+from .loading import load_for_pictures, say_kinds
 from .options import Compute, How
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def restoring(
 
     if not source:
         raise InputError("this model takes pictures of any size: name a folder of clean ones by `test`")
-    dae, _ = load_for_pictures(compute, model)
+    dae, pair = load_for_pictures(compute, model)
     if not dae.corruption.has_level:
         raise InputError(
             f"this model was trained under {dae.corruption}, and no noise can be added as it knows it: denoise damaged "
@@ -41,15 +42,17 @@ def restoring(
         )
     strengths = [start_level(dae, parse_number(text, "level")) for text in levels or LEVELS]
     plan = resolve("denoise", dae, how.sampler, how.steps, strengths[0])
-    todo = open_files(Path(source))
+    todo, kinds = open_files(Path(source)), Counter[int]()
     with Bar("restoring", len(todo.found), "pictures") as bar:
 
         def pages() -> Iterator[tuple[int, Tensor]]:
             for page in todo.pages():
+                kinds[page.x.shape[1]] += 1
                 yield page.number, page.x.clamp(0, 1)
                 bar.advance(distributed.get_world_size() / page.count)
 
         found = evaluate_restoring(dae, pages(), plan, strengths, seed=compute.seed)
+    kinds = sum(distributed.gather([kinds]), Counter[int]())
     if distributed.get_rank():
         return
     say_notes(todo.notes)
@@ -62,3 +65,5 @@ def restoring(
         table.add_row(*numbers, f"{row.ssim_before:.4f}", f"{row.ssim:.4f}")
     console.print(table)
     say(f"means over {found[0].pictures} pictures of {source}, by {plan}, {plan.steps} steps, seed {compute.seed}")
+    if pair:
+        say_kinds(kinds, *pair)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .console import Bar, counted, listed, say, say_notes
@@ -35,8 +35,7 @@ class Job:
         source, places: where they are, and where results go.
         batch: images computed together.
         pair: the models for grey and for colour that the name of the model stands for, if it does for two.
-        resize: bring pictures to the size of the model.
-        large: allow pictures of more pixels than Pillow's limit.
+        resize, large: bring pictures to the size of the model; allow more pixels than Pillow's limit.
         watcher: told of the names, and of each page before and after.
         errors: maps that are written beside the pictures.
         versions: what is written of each picture.
@@ -89,17 +88,15 @@ class Job:
         else:  # images in batches are the first process's
             count, notes, skipped = (0, [], []) if distributed.get_rank() else self._images()
         say_notes(dict.fromkeys(notes), skipped)
-        if self.beside:
-            self.shown.save(self.beside)
-        start = "" if self.plan.level is None else f" from level {self.plan.level:g}"
-        done = f"{counted(count, 'image')} by {self.plan}{start}, {counted(self.plan.steps, 'step')}"
-        say(f"wrote {listed(self.out, self.beside, self.places.trajectory)}: {done}")
+        beside = self.shown.save(self.beside) if self.beside else None
+        plan = self.plan if self.plan.level is None else f"{self.plan} from level {self.plan.level:g}"
+        done = f"{counted(count, 'image')} by {plan}, {counted(self.plan.steps, 'step')}"
+        say(f"wrote {listed(self.out, beside, self.places.trajectory)}: {done}")
         if self.pair:
             say_kinds(self.kinds, *self.pair)
 
     @property
-    def also(self) -> list[Path]:
-        """What is written beside the results."""
+    def _also(self) -> list[Path]:
         return [path for path in (self.beside, self.places.trajectory) if path]
 
     def _files(self) -> tuple[int, list[str], list[str]]:
@@ -109,9 +106,9 @@ class Job:
 
         todo = open_files(self.source, self.out, strict=self.places.strict, large=self.large, span=self.span)
         kinds = [*self.versions.kinds(), *([MAP] if self.errors else [])]
-        todo.check_apart(self.also, kinds, self.reads)
+        todo.check_apart(self._also, kinds, self.reads)
         if self.watcher:
-            self.watcher.check(map(todo.name_of, todo.found))
+            self.watcher.check(map(todo.name_of, todo.found), todo.spans)
         done: list[Done] = []
         with Bar("restoring", len(todo.found), "pictures") as self.bar:
             for one in todo.restore(self._page, kinds, self.places.resume):
@@ -128,7 +125,7 @@ class Job:
             if film:
                 film.add(self.dae.corruption.preview(state.x, state.level))
 
-        now = Now(page.name, page.span[1] - page.span[0])
+        now = Now(page.name, *page.span)
         made = next(self.apply(iter([page.x]), now, first=page.number, on_step=watch))
         if film:
             film.save(made)
@@ -142,7 +139,8 @@ class Job:
 
     def _seen(self, names: list[str], number: int, index: int, before: Tensor, made: Tensor) -> None:
         self.kinds[made.shape[1]] += len(before)
-        self.shown.add(number, self.as_shown(before, made), made)
+        if self.beside:
+            self.shown.add(number, self.as_shown(before, made), made)
         if self.watcher:
             for name, x, y in zip(names, before, made, strict=True):
                 self.watcher.add(name, index, x[None], y[None])
@@ -160,27 +158,32 @@ class Job:
         fixed = dae.shape if dae.shape[1] else None  # pictures of any size keep theirs
         most = self.plan.level or dae.corruption.high  # an estimated level may be any of the model's
         reach = dae.corruption.overshoot(most) if self.beyond is None else self.beyond
-        options = {"fit": "crop" if self.resize else None, "over": places.over, "strict": places.strict}
-        shape = None if self.any_size else fixed
-        inputs = open_inputs(self.source, shape, beyond=reach, span=self.span, without=[self.out], **options)
+        options: dict[str, Any] = {"beyond": reach, "span": self.span, "over": places.over, "strict": places.strict}
+        options |= {"fit": "crop" if self.resize else None, "without": [self.out]}
+        inputs = open_inputs(self.source, None if self.any_size else fixed, **options)
         kinds = self.versions.kinds(alone=is_array(self.out))
         writer = Writer(self.out, inputs.count * len(kinds))
-        maps = Writer(self.out.with_name(self.out.stem + MAP + self.out.suffix), inputs.count) if self.errors else None
-        guard(inputs, self.source, writer, *self.also, *([maps.out] if maps else []), reads=self.reads)
+        beside = [*(kind for kind in self.versions.kinds() if kind not in kinds), *([MAP] if self.errors else [])]
+        maps = {kind: Writer(self.out.with_stem(self.out.stem + kind), inputs.count) for kind in beside}
+        guard(inputs, self.source, writer, *self._also, *(one.out for one in maps.values()), reads=self.reads)
         if self.watcher:
-            self.watcher.check(inputs.names)
-        now = Now(white=inputs.span[1] - inputs.span[0])
+            self.watcher.check(inputs.names, inputs.spans)
+        now = Now("", *inputs.span)
         watched = Watched(dae, self.plan, inputs.count * several, self.batch, self.film)
-        with writer, maps or nullcontext(), watched:
+        with writer, ExitStack() as opened, watched:
+            for one in maps.values():
+                opened.enter_context(one)
             size = self.batch or (batch_size(fixed) if fixed else 1)
             reading = Reading(inputs, max(1, size // several), now.is_at)
             for made in self.apply(reading.images(), now, on_step=watched.step):
                 before, names = reading.waiting.popleft()
-                versions = self.versions.of(made)
+                versions = self.versions.of(made, writer.is_array)
+                if self.errors:
+                    versions[MAP] = self.errors.of(before) if writer.is_array else self.errors.shown(before)
                 together = torch.stack([versions[kind] for kind in kinds], 1).flatten(0, 1)
                 writer.add(together, [name + kind for name in names for kind in kinds])
-                if self.errors and maps:
-                    maps.add(self.errors.of(before) if maps.is_array else self.errors.shown(before), names)
+                for kind, one in maps.items():
+                    one.add(versions[kind], names)
                 if self.film and not self.film.saved:
                     self.film.save(made)
                 self._seen(names, writer.done, 0, to_float(before), made)
@@ -190,7 +193,8 @@ class Job:
 def _summed(everyone: list[Done], notes: list[str]) -> tuple[int, list[str], list[str]]:
     """How many pictures all processes restored, what is to be said, and what was skipped."""
     skipped = [one.skipped for one in everyone if one.skipped]
+    if len(skipped) == len(everyone):
+        raise InputError(f"none of the {len(everyone)} pictures could be restored; the first: {skipped[0]}")
     left = sum(one.left for one in everyone)
-    before = [f"{counted(left, 'picture')} restored before, left as they are"] if left else []
-    said = [*notes, *before, *(note for one in everyone for note in one.notes)]
-    return len(everyone) - len(skipped) - left, said, skipped
+    notes = [*notes, *([f"{counted(left, 'picture')} restored before, left as they are"] if left else [])]
+    return len(everyone) - len(skipped) - left, [*notes, *(note for one in everyone for note in one.notes)], skipped

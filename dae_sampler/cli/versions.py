@@ -28,15 +28,20 @@ class Versions:
             return [""]
         return [*(f"-{i + 1}" for i in range(self.count)), *([MEAN, DIFFER] if self.maps and not alone else [])]
 
-    def of(self, made: Tensor) -> dict[str, Tensor]:
-        """Of restorations (B * count,C,H,W) what is written, (B,C,H,W) each. White in a map is its largest value."""
+    def of(self, made: Tensor, raw: bool = False) -> dict[str, Tensor]:
+        """Of restorations (B * count,C,H,W) what is written, (B,C,H,W) each.
+
+        White in a map is its largest value, to be told by :meth:`report`; ``raw`` maps hold the deviations themselves.
+        """
         each = made.unflatten(0, (-1, self.count))
         found = list(each.unbind(1))
         if self.count > 1 and self.maps:
             differ = each.std(1)
-            most = differ.amax((1, 2, 3), keepdim=True)
-            self.largest += most.flatten().tolist()
-            found += [each.mean(1), differ / most.clamp(min=1e-6)]
+            if not raw:
+                most = differ.amax((1, 2, 3), keepdim=True)
+                self.largest += most.flatten().tolist()
+                differ = differ / most.clamp(min=1e-6)
+            found += [each.mean(1), differ]
         return dict(zip(self.kinds(), found, strict=True))
 
     def report(self) -> None:

@@ -61,12 +61,14 @@ class Inputs(ABC):
         names: of each image found: its path in the folder without extension; a number in an array.
         files: what is read, so that nothing is written over it.
         span: the values of the files that are black and white: 0 and 1 in what :meth:`batches` gives.
+        spans: the same by type of pixels.
         notes: one sentence for each thing that is done to the images; complete once all were read.
         skipped: one sentence for each file that could not be read; complete once all were.
         as_bytes: whether all are 8-bit images of the plain range, which stay uint8.
     """
 
     as_bytes: bool
+    spans: dict[str, Range]
 
     def __init__(self, names: Collection[str], files: list[Path], span: Range, notes: list[str]) -> None:
         self.names, self.files, self.span, self.notes = names, files, span, notes
@@ -180,7 +182,8 @@ class _Pictures(Inputs):
 
     def __init__(self, files: list[Path], folder: Path, left_out: list[str], reading: Reading) -> None:
         self.folder, self.reading, self.depths = folder, reading, survey(files, reading.span)
-        self.as_bytes = self.depths.spans == {"uint8": _BYTES}
+        self.spans = self.depths.spans
+        self.as_bytes = self.spans == {"uint8": _BYTES}
         self.known = left_out + (self.depths.notes(folder) if reading.span is None else [])
         super().__init__(_names(files, folder), files, self.depths.span, self.known)
         self.paths = {name: str(file.relative_to(folder)) for name, file in zip(self.names, files, strict=True)}
@@ -227,7 +230,8 @@ class _Array(Inputs):
     def __init__(self, source: Path, reading: Reading) -> None:
         stack = from_array(load_array(source), str(source), beyond=reading.beyond, span=reading.span)
         self.pixels, self.reading = stack.pixels, reading
-        self.as_bytes = stack.pixels.dtype == np.uint8 and stack.span == _BYTES
+        self.spans = {stack.pixels.dtype.name: stack.span}
+        self.as_bytes = self.spans == {"uint8": _BYTES}
         found = stack.pixels.shape[1:]
         if found != (goal := reading.goal(found)):
             here, there = ("x".join(map(str, shape)) for shape in (found, goal))

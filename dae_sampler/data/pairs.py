@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..pixels import describe_range, to_float
+from ..pixels import describe_range, find_range, full_range, to_float
 from . import named, pictures
 from .arrays import ARRAYS, channels_first, load_array
 from .crops import Crops
@@ -109,12 +109,21 @@ def _joined(x: Data, y: Data) -> Data:
 
 
 def as_noisy(data: Data) -> Data:
-    """The same, where targets are noisy themselves: the range holds all their values, and with them their means."""
+    """The same, where targets are noisy themselves: the range holds all their values, and with them their means.
+
+    Floats around 0 to 1 keep that range, so that a sigma means what it means elsewhere: what goes beyond is noise.
+    """
     parts = [part for part in (_pixels(data), data.damaged) if part is not None and part.is_floating_point()]
     low = min([data.span[0], *(part.min().item() for part in parts)])
     high = max([data.span[1], *(part.max().item() for part in parts)])
-    said = () if (low, high) == data.span else (describe_range(np.dtype("float32"), (low, high), data.name),)
-    return replace(data, target="noisy", span=(low, high), notes=(*data.notes, *said))
+    if (low, high) == data.span:
+        return replace(data, target="noisy")
+    floats = np.dtype("float32")
+    if data.span == full_range(floats) == find_range(floats, low, high):
+        said = f"{data.name}: values from {low:g} to {high:g}, taken as noise around 0 (black) to 1 (white)"
+        return replace(data, target="noisy", notes=(*data.notes, said))
+    said = describe_range(floats, (low, high), data.name)
+    return replace(data, target="noisy", span=(low, high), notes=(*data.notes, said))
 
 
 def _pixels(data: Data) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..pixels import to_float
+from ..pixels import Range, to_float
 from .arrays import ARRAYS, Stack, from_array, load_array
 from .files import PictureFile, read_file
 from .folder import bare
@@ -34,6 +34,7 @@ class Truth:
 
     def __init__(self, source: Path, large: bool = False) -> None:
         self.source, self.large = source, large
+        self.spans: Mapping[str, Range] = {}
         self.stack: Stack | None = None
         self.files: PictureFiles | None = None
         if source.suffix.lower() in ARRAYS and source.is_file():
@@ -44,16 +45,26 @@ class Truth:
         else:
             raise InputError(f"no clean pictures at {source}: give a picture, a folder or an array")
 
-    def check(self, names: Iterable[str]) -> None:
+    def check(self, names: Iterable[str], spans: Mapping[str, Range]) -> None:
         """Refuse pictures that have no clean version.
+
+        Args:
+            names: of the pictures.
+            spans: the values that are black and white in them, by type of pixels: in clean versions of that type too.
 
         Raises:
             InputError: naming some of them.
         """
+        self.spans = spans
         missing = [name for name in names if not self._has(name)]
         if missing:
             some = ", ".join(missing[:_NAMED]) + ", ..." * (len(missing) > _NAMED)
             raise InputError(f"{self.source} has no clean version of {some}: give one of each picture, named like it")
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that are read."""
+        return [self.source] if self.stack or not self.files else self.files.found
 
     def _has(self, name: str) -> bool:
         if self.stack:
@@ -78,7 +89,8 @@ class Truth:
             InputError: it has another size.
         """
         if self.stack:
-            clean = to_float(torch.from_numpy(np.ascontiguousarray(self.stack.pixels[int(name)])), self.stack.span)
+            pixels = np.ascontiguousarray(self.stack.pixels[int(name)])
+            clean = to_float(torch.from_numpy(pixels), self.spans.get(pixels.dtype.name, self.stack.span))
         else:
             clean = self._page(name, page)
         if clean.shape[1:] != shape[2:] or clean.shape[0] not in (1, shape[1]):
@@ -99,5 +111,6 @@ class Truth:
         pages = self._read(path).pages
         if page >= len(pages):
             raise InputError(f"{path} has {len(pages)} pages, the picture has more: give one that has as many")
-        low, high = self.files.spans[pages[page].dtype.name]
+        kind = pages[page].dtype.name
+        low, high = self.spans.get(kind, self.files.spans[kind])
         return torch.from_numpy(((np.moveaxis(pages[page], 2, 0) - low) / (high - low)).astype(np.float32))

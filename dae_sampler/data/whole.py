@@ -58,7 +58,7 @@ class Done(NamedTuple):
     out: Path | None
     """Where its restored version is; None if it could not be read."""
     skipped: str = ""
-    """Why it could not be read."""
+    """Why it could not be read or restored."""
     notes: tuple[str, ...] = ()
     """What people should know of it; the same sentence for the same kind of thing."""
     left: bool = False
@@ -75,7 +75,7 @@ class PictureFiles:
         out: a folder, or, for one file, a picture's name.
         spans: the values that are black and white, for each type of pixels, found over all files.
         notes: what was left out, and ranges that are not the full ones.
-        strict: whether to stop at a file that cannot be read.
+        strict: whether to stop at a file that cannot be read or restored.
         large: whether pages of more pixels than Pillow's limit are allowed.
     """
 
@@ -105,13 +105,18 @@ class PictureFiles:
         return self.out / name.with_name((name.stem if alone else name.name) + kind + suffix)
 
     def check_apart(self, also: Sequence[Path], kinds: Sequence[str] = ("",), reads: Sequence[Path] = ()) -> None:
-        """Refuse to write over a file that is read, ``reads`` too, whatever suffix and kind a result will have.
+        """Refuse to write over a file that is read, ``reads`` too, whatever suffix and kind a result will have, and two
+        results of one name.
 
         Raises:
             InputError: naming the file.
         """
-        goals = (goal for path in self.found for some in self._goals(path, kinds) for goal in some)
-        files.check_apart([*self.found, *reads], [*goals, *also])
+        owners: dict[Path, Path] = {}
+        for path in self.found:
+            for goal in (goal for some in self._goals(path, kinds) for goal in some):
+                if owners.setdefault(goal, path) != path:
+                    raise InputError(f"{owners[goal]} and {path} would both be written to {goal}: rename one of them")
+        files.check_apart([*self.found, *reads], [*owners, *also])
 
     def _goals(self, path: Path, kinds: Sequence[str]) -> Iterator[list[Path]]:
         """Where the results of a file may go, of every kind: by each suffix that they may have."""
@@ -132,7 +137,8 @@ class PictureFiles:
         leaves files alone whose results, of all ``kinds``, are there.
 
         Raises:
-            InputError: a file cannot be read and is the only one, or ``strict`` is set; or one cannot be written.
+            InputError: a file cannot be read or restored and is the only one, or ``strict`` is set; or one cannot be
+                written.
         """
         for number in range(distributed.get_rank(), len(self.found), distributed.get_world_size()):
             path = self.found[number]
@@ -141,15 +147,16 @@ class PictureFiles:
                 continue
             try:
                 source = read_file(path, large=self.large)
+                pages = [
+                    {kind: _to_values(made, page.span, pixels.dtype) for kind, made in apply(page).items()}
+                    for page, pixels in zip(self._pages(number, source), source.pages, strict=True)
+                ]
             except InputError as error:
                 if self.strict or len(self.found) == 1:
                     raise
-                yield Done(path, None, skipped=str(error))
+                reason = str(error)
+                yield Done(path, None, skipped=reason if str(path) in reason else f"{path}: {reason}")
                 continue
-            pages = [
-                {kind: _to_values(made, page.span, pixels.dtype) for kind, made in apply(page).items()}
-                for page, pixels in zip(self._pages(number, source), source.pages, strict=True)
-            ]
             suffix, lost = default_suffix(source), {}
             source = enlarged(source, len(next(iter(pages[0].values()))) // len(source.pages[0]))
             for kind in pages[0]:

@@ -56,7 +56,13 @@ class PoissonGaussian:
         return 2 / self.gain * (self.gain * counts + 0.375 * self.gain**2 + self.read**2).clamp(min=0).sqrt()
 
     def level(self, white: float) -> float:
-        """The standard deviation of the noise of f(z), where f(0) is black and f(``white``) is 1."""
+        """The standard deviation of the noise of f(z), where f(0) is black and f(``white``) is 1.
+
+        Raises:
+            InputError: no count is above 0.
+        """
+        if white <= 0:
+            raise InputError(f"{self} is noise of counts from 0 on, and these reach {white:g}: give the raw counts")
         black, top = self.stabilise(torch.tensor([0.0, white], dtype=torch.float64)).tolist()
         return 1 / (top - black)
 

@@ -157,6 +157,9 @@ def _check_task(task: str, dae: Denoiser, level: float | None) -> None:
         )
     if not q.has_level and level is not None:
         raise InputError(f"this model was trained under {q}, which has no level: leave out `level`")
+    if task == "restore" and (objective := card_of(dae).objective) != "mean":
+        cure = "use the model it was tuned from" if objective == "consistency" else "train one with `loss` bce or mse"
+        raise InputError(f"a measurement guides the mean, and this model's output is a {objective} one: {cure}")
     if task == "restore" and not can_estimate(dae):
         raise InputError(f"this model has {q}: a measurement guides a model of Gaussian noise over a range of levels")
     if task == "denoise" and q.extra:
@@ -181,9 +184,9 @@ def _usual(task: str, dae: Denoiser, samples: int) -> Plan:
     q, plans = dae.corruption, card_of(dae).plans
     one_call = task == "denoise" and not (q.ranged and dae.shape[1])  # one level or any size: restored by r, once
     planned: dict[str, Any] | None = plans.get(task) or (
-        plans.get("sample") if not (one_call or task == "restore") else None
+        plans.get("sample") if not one_call and task not in ("inpaint", "restore") else None
     )
-    if planned and task != "inpaint":
+    if planned:
         return Plan(*_look_up(spec.parse_one(planned["sampler"]), dae, task), planned["steps"], planned.get("level"))
     if task == "restore":
         name, steps = DRAWING if samples > 1 or q.high >= LEAST_PRIOR else ("hqs", SAMPLERS["hqs"].steps)

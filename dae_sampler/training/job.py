@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import __version__, distributed, encoder
+from .. import __version__, distributed, encoder, hub
 from .. import corruption as corruptions
+from ..corruption import Corruption
 from ..dae import DenoisingAutoencoder
 from ..data import named
 from ..data.crops import Crops
@@ -33,11 +34,6 @@ from .loop import Progress, fit
 from .recipe import Job, Recipe
 from .run import Run
 
-_PLANS_OF_CROPS: dict[str, dict[str, Any]] = {
-    "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": 25 / 255},
-    "inpaint": {"sampler": "ancestral(resample=2)", "steps": 15},
-}
-_PLANS_WITHOUT_LEVEL: dict[str, dict[str, Any]] = {"denoise": {"sampler": "reconstruct", "steps": 1}}
 GRID = 64
 """Samples that a run shows at each validation."""
 
@@ -56,7 +52,7 @@ def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Iterat
         InputError: there is a run and it is not to be resumed, or the other way round; another process is training
             there; or the job does not fit the run.
     """
-    job = replace(job, data=_absolute(job.data) or "", damaged=_absolute(job.damaged), start=_absolute(job.start))
+    job = replace(job, data=_absolute(job.data) or "", damaged=_absolute(job.damaged), start=_model(job.start))
     job = replace(job, labels=_absolute(job.labels), data_root=_resolved(job.data_root))
     job = start.completed(job.completed(given), given)
     if out is None and resume:
@@ -139,6 +135,12 @@ def _absolute(text: str | None) -> str | None:
     return _resolved(text) if known else text
 
 
+def _model(text: str | None) -> str | None:
+    """A shipped model's name as it is, also where a folder of something else has that name; paths made absolute."""
+    ships = text in hub.names() and hub.resolve(str(text)) in hub.shipped().values()
+    return text if ships else _absolute(text)
+
+
 def _resolved(path: str | None) -> str | None:
     return path and str(Path(path).resolve())
 
@@ -177,8 +179,7 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     dae = dae.to(device)
     dae.precision = precision
     origin = Path(job.start).stem if job.start else ""
-    plans = dict(_PLANS_OF_CROPS) if job.crop and dae.corruption.is_gaussian and dae.corruption.ranged else {}
-    plans = plans if dae.corruption.has_level else dict(_PLANS_WITHOUT_LEVEL)
+    plans = _plans(dae.corruption, job)
     if stages_of(dae.net):
         plans["encode"] = encoder.usual(dae)
     if job.objective != "mean":
@@ -187,6 +188,18 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
     recipe = job.recipe(len(dataset.split(job.validation_size(len(dataset)))[0]))
     return Prepared(replace(job, steps=recipe.steps), run, dataset, dae, recipe, done, note)
+
+
+def _plans(q: Corruption, job: Job) -> dict[str, dict[str, Any]]:
+    """What the card says of tasks whose usual plan is not good for such a model."""
+    if not q.has_level:
+        return {"denoise": {"sampler": "reconstruct", "steps": 1}}
+    if not (job.crop and q.is_gaussian and q.ranged and job.objective == "mean"):
+        return {}
+    return {
+        "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": min(max(25 / 255, q.low), q.high)},
+        "inpaint": {"sampler": "ancestral(resample=2)", "steps": 15},
+    }
 
 
 def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None = None) -> Dataset | Crops:

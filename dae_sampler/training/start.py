@@ -15,12 +15,16 @@ from .recipe import Job
 
 
 def completed(job: Job, given: set[str]) -> Job:
-    """With the network and the corruption of the model that the job starts from, where none were ``given``."""
+    """With the network and the corruption of the model that the job starts from, where none were ``given``.
+
+    Pairs and exposures bring their damage with them.
+    """
     if not job.start:
         return job
     card, _ = checkpoint.read_card(hub.resolve(job.start))
     net = job.net if "net" in given else card.net
-    return replace(job, net=net, corruption=job.corruption if "corruption" in given else card.corruption)
+    own = "corruption" in given or job.damaged or job.exposures
+    return replace(job, net=net, corruption=job.corruption if own else card.corruption)
 
 
 def for_channels(job: Job, channels: int) -> Job:

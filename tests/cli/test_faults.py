@@ -232,7 +232,7 @@ def test_json_has_no_numbers_that_json_has_not(capsys):
 
 def test_info_for_people_is_short(command):
     lines = command("info", "mnist").strip().splitlines()
-    assert len(lines) <= 9
+    assert len(lines) <= 10
     assert any("gaussian(0.02..20" in line for line in lines)
 
 

@@ -58,13 +58,11 @@ def test_what_a_model_of_pairs_cannot_do_is_said(command, here, command_line):
 def test_blind_spots_take_noisy_floats_and_the_noise_that_they_carry(command, here):
     text = command("train", "noisy.npy", "--corruption", "blindspot(0.1)", *TRAINING, "--out", "run")
     noisy = np.load("noisy.npy")
-    assert f"values from {noisy.min():g} (black) to {noisy.max():g} (white)" in text
+    assert f"values from {noisy.min():g} to {noisy.max():g}, taken as noise around 0 (black) to 1 (white)" in text
     assert "floor" not in text
     card = json.loads(command("info", "run", "--json"))["model"]
     assert card["target"] == "self"
-    assert card["range"] == pytest.approx([noisy.min(), noisy.max()])
     text = command("denoise", "run", "noisy.npy", "--noise", "1/4", "--out", "out.npy")
-    assert "as the model was trained" in text
     assert "reconstruct(sigma=0.25)" in text
     assert np.load("out.npy").shape == (12, 1, 8, 8)
 

@@ -141,15 +141,23 @@ def test_noisy_targets_are_neither_clipped_nor_rounded(tmp_path):
     np.save(tmp_path / "one.npy", noisy[0])
     np.save(tmp_path / "two.npy", noisy[1])
     data = as_noisy(load_pairs(tmp_path / "one.npy", tmp_path / "two.npy", target="noisy"))
-    assert data.span == (pytest.approx(noisy.min()), pytest.approx(noisy.max()))
+    assert data.span == (0, 1)  # so that the sigma of their noise is not in units of its own extremes
     batch = data.take(torch.arange(6))
     assert np.array_equal(batch.x.numpy(), noisy[0])
     assert np.array_equal(batch.damaged.numpy(), noisy[1])
-    assert "black" in data.notes[-1]
+    assert "taken as noise around 0 (black) to 1 (white)" in data.notes[-1]
     with pytest.raises(InputError, match="clip"):
         load_pairs(tmp_path / "one.npy", tmp_path / "two.npy")
     half = as_dataset(torch.full((1, 1, 2, 2), 1.5), target="noisy")
     assert (half.take(torch.tensor([0])).x == 1.5).all()
+
+
+def test_the_range_of_other_floats_holds_all_their_values(tmp_path):
+    photons = RANDOM.normal(400, 30, (2, 6, 1, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "one.npy", photons[0])
+    np.save(tmp_path / "two.npy", photons[1])
+    data = as_noisy(load_pairs(tmp_path / "one.npy", tmp_path / "two.npy", target="noisy"))
+    assert data.span == (photons.min(), photons.max())
 
 
 @pytest.fixture

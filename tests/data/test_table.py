@@ -1,6 +1,8 @@
 """CSV files that say one thing of each picture."""
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -49,7 +51,16 @@ def test_clean_versions_of_names_with_dots_are_theirs(tmp_path):
         Image.new("L", (2, 2), value).save(tmp_path / name)
     truth = Truth(tmp_path)
     for name, value in (("scan", 0.2), ("scan.1", 0.4), ("scan.1.png", 0.4), ("scan.1.tif", 0.4)):
-        truth.check([name])
+        truth.check([name], {})
         torch.testing.assert_close(truth.of(name, 0, torch.Size((1, 1, 2, 2))), torch.full((1, 1, 2, 2), value))
     with pytest.raises(InputError, match=r"no clean version of scan\.2"):
-        truth.check(["scan.2"])
+        truth.check(["scan.2"], {})
+
+
+def test_clean_versions_are_read_over_the_range_of_the_pictures(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((2, 2), 1000, np.uint16))
+    tifffile.imwrite(tmp_path / "b.tif", np.full((2, 2), 2.5, np.float32))
+    truth = Truth(tmp_path)
+    truth.check(["a", "b"], {"uint16": (0, 4000), "float32": (2.0, 4.0)})
+    for name, page in (("a", 0), ("b", 0)):
+        torch.testing.assert_close(truth.of(name, page, torch.Size((1, 1, 2, 2))), torch.full((1, 1, 2, 2), 0.25))
