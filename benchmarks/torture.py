@@ -91,7 +91,7 @@ def tasks(data: Path) -> dict[str, Task]:
             Image.fromarray(pixels).save(data / kind / f"{i}.png")
     for i in range(8):
         (data / "large").mkdir(exist_ok=True)
-        Image.fromarray(draw.integers(0, 256, (300, 300), np.uint8)).save(data / "large" / f"{i}.png")
+        Image.fromarray(draw.integers(0, 256, (700, 700), np.uint8)).save(data / "large" / f"{i}.png")  # in tiles
     model, fixed = data / "any.safetensors", data / "fixed.safetensors"
     torch.manual_seed(0)
     save(DenoisingAutoencoder("unet(8)", "gaussian(0.01..0.5)", (1, None, None)), model)

@@ -74,12 +74,13 @@ def _say_card(card: Card, file: dict[str, Any]) -> None:
     trained = f", {counted(steps, 'step')}" if steps else ""
     trained += f" in {duration(seconds)}" if seconds else ""
     number = f" ({counted(card.images, 'image')})" if card.images else ""
+    places = "" if card.size else f", stride {card.stride}, receptive radius {card.radius}"
     plan = card.plans.get("sample")
     excess = ", ".join(f"{value:.4f} at {level:.3g}" for level, value in card.excess)
     lines = {
         "model": f"{file['file']} ({file['bytes'] / 1e6:.1f} MB)",
         "images": f"{size}, {kind}" + (f", binary ({card.binarise})" if card.binarise else ""),
-        "network": f"{card.net}, trained by {card.loss} under {card.corruption}",
+        "network": f"{card.net}{places}, trained by {card.loss} under {card.corruption}",
         "kind": "consistency model: its output is a sample, not a mean" * (card.objective == "consistency"),
         "labels": ", ".join(card.labels),
         "trained on": (card.data or "unknown data") + number + trained,

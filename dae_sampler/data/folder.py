@@ -167,6 +167,8 @@ class _Sieve:
         if n := self.others.total():
             what = "file that is not a picture" if n == 1 else "files that are not pictures"
             said.append(f"left out {n} {what} ({some_of([suffix for suffix, _ in self.others.most_common()])})")
+        if self.others.keys() & {".heic", ".heif"}:
+            said.append("HEIC pictures need pillow-heif: pip install 'dae-sampler[heic]'")
         return said
 
 

@@ -146,6 +146,8 @@ class Guided:
     def __init__(self, dae: Denoiser, label: int | Tensor, weight: float = 1.0, space: str = "logits") -> None:
         if not card_of(dae).labels:
             raise InputError(UNTOLD)
+        if not hasattr(dae, "logits"):
+            raise InputError("guide the model itself, and tile what is guided: Tiled(Guided(dae, label))")
         if space not in SPACES:
             raise InputError(f"guidance is in {' or '.join(SPACES)}, got {space!r}: choose one as `space`")
         if not (math.isfinite(weight) and weight >= 0):

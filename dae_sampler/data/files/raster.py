@@ -60,7 +60,7 @@ def _read_heic(path: Path, large: bool) -> PictureFile:
     try:
         from pillow_heif import open_heif  # type: ignore
     except ImportError:
-        raise InputError(f"{path} is a HEIC, which needs pillow-heif: pip install pillow-heif") from None
+        raise InputError(f"{path} is a HEIC, which needs pillow-heif: pip install 'dae-sampler[heic]'") from None
     picture = open_heif(path, convert_hdr_to_8bit=False)
     width, height = picture.size
     check_size(path, width, height, large)

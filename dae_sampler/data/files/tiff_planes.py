@@ -58,7 +58,9 @@ def decode(path: Path, file: TiffFile, place: int, facts: Facts) -> list[np.ndar
     except Exception as error:  # tifffile and its codecs raise almost anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if "imagecodecs" in reason:
-            raise InputError(f"{path} is compressed in a way that needs imagecodecs: pip install imagecodecs") from None
+            raise InputError(
+                f"{path} is compressed in a way that needs imagecodecs: pip install 'dae-sampler[codecs]'"
+            ) from None
         raise DamagedError(reason) from None
     if found.ndim != 5 or found.shape[2:4] != (facts.height, facts.width):
         raise DamagedError("its tags contradict each other")
