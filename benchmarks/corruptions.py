@@ -101,7 +101,7 @@ def complete(data_root: DataRoot, n: int = 1000) -> None:
         filled = {
             "black": to_float(x) * keep,
             "mean": torch.where(keep, to_float(x), mean),
-            "mnist": inpaint(load("mnist"), x, keep, steps=30),
+            "mnist": inpaint(load("mnist"), x, keep),
             "mnist-erasure": inpaint(load("mnist-erasure"), x, keep, steps=98),
         }
         rows.append([f"{half} half hidden", *(f"{judge.accuracy(y, labels):.3f}" for y in filled.values())])

@@ -337,9 +337,11 @@ def digits(data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")], n
     x, labels = to_float(judge.test[:n]), MNIST(data_root, train=False).targets[:n]
     for half in ("right", "left", "top", "bottom"):
         keep = load_mask(half, (1, 28, 28))
-        repaint = dae_sampler.inpaint(dae, x, keep, steps=calls // 4)
+        repaint = dae_sampler.inpaint(dae, x, keep, sampler="ancestral(resample=4)", steps=calls // 4)
+        walked = dae_sampler.inpaint(dae, x, keep, steps=calls)
         ours = dae_sampler.restore(dae, x * keep, Mask(keep), steps=calls)
-        for name, made in (("`inpaint`, ancestral(resample=4)", repaint), ("`restore`", ours)):
+        ways = {"`inpaint`, ancestral(resample=4)": repaint, "`inpaint`": walked, "`restore`": ours}
+        for name, made in ways.items():
             rows.append([f"{half} half hidden", name, *_judged(judge, made, labels)])
             print(rows[-1], flush=True)
     same = Pair(lambda v: v, lambda v: v)

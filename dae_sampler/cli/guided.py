@@ -77,15 +77,9 @@ def restore(
         def as_shown(given: Tensor, made: Tensor) -> Tensor:
             return _as_large(simulation.judged if simulation else given, made)
 
-        kept: dict[str, Any] = {
-            "large": large,
-            "whole": not simulate,
-            "any_size": not simulate,
-            "beyond": 0 if simulate else 6 * sigma,
-        }
-        versions = Versions(samples, maps=True)
-        masks = (Path(str(part.args[0])) for part in parse_parts(operator, strings=True) if part.name == "mask")
-        kept |= {"versions": versions, "as_shown": as_shown, "reads": tuple(masks)}
+        versions, plain = Versions(samples, maps=True), not simulate
+        kept: dict[str, Any] = {"versions": versions, "as_shown": as_shown, "reads": _masks(operator), "large": large}
+        kept |= {"whole": plain, "any_size": plain, "beyond": 6 * sigma * plain}
         job = Job("restored", dae, plan, apply, source, places, how.batch, pair, **kept)
         job.run()
         if simulation:
@@ -95,6 +89,11 @@ def restore(
         asked = ["--operator", operator, "--noise", noise, *(["--simulate"] if simulate else [])]
         again = own(compute.corruption, compute.net)
         say_next("dae-sampler", "restore", model, source, *asked, "--samples", 8, "--compare", *again)
+
+
+def _masks(operator: str) -> tuple[Path, ...]:
+    """The pictures that an operator's text names."""
+    return tuple(Path(str(part.args[0])) for part in parse_parts(operator, strings=True) if part.name == "mask")
 
 
 def _as_large(y: Tensor, made: Tensor) -> Tensor:

@@ -194,6 +194,8 @@ def _usual(task: str, dae: Denoiser, samples: int) -> Plan:
     for name in ("euler", "iterate") if one_call else ():
         if SAMPLERS[name].fits(q):
             return Plan(SAMPLERS[name], {}, 1)
+    if task == "inpaint" and can_estimate(dae) and q.high >= LEAST_PRIOR:
+        return Plan(SAMPLERS["walk"], {}, SAMPLERS["walk"].steps)
     if task == "inpaint":
         row = next(row for row in _fitting(dae, task) if row.painting is not None)
         return Plan(row, row.painting or {}, row.steps)
