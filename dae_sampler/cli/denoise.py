@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CLEAN = 2
 """Times the lowest level of the model, below which a picture has next to no noise."""
+LISTED = 20
+"""Pictures of which each level is said."""
 CUT_OFF = 0.1
 """Share of pixels at the ends of the range above which an estimated level is likely too low."""
 
@@ -105,7 +107,7 @@ class _Task:
     plan: Plan
     known: Known
     seed: int
-    levels: list[float] = field(default_factory=list)
+    levels: list[tuple[float, str]] = field(default_factory=list)
     cut_off: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -138,20 +140,22 @@ class _Task:
             self.at = start_level(self.dae, known.of(now, q.low))
             return self.at
         self.cut_off.append(((image <= 0) | (image >= 1)).float().mean().item())
-        self.levels.append(min(max(known.strength * estimate_level(self.dae, image), q.low), q.high))
-        self.at = self.levels[-1]
+        self.at = min(max(known.strength * estimate_level(self.dae, image), q.low), q.high)
+        self.levels.append((self.at, now.name))
         return self.at
 
     def say(self) -> None:
         """The levels that were estimated."""
         from .. import distributed
 
-        levels, cut_off = map(distributed.gather, (self.levels, self.cut_off))
-        if not levels:
+        named, cut_off = map(distributed.gather, (self.levels, self.cut_off))
+        if not named:
             return
-        middle = f"{sorted(levels)[len(levels) // 2]:.3g}"
-        spread = "" if len(levels) == 1 else f" (median), from {min(levels):.3g} to {max(levels):.3g}"
-        say(f"estimated level: {middle}{spread}")
+        levels = sorted(level for level, _ in named)
+        spread = "" if len(levels) == 1 else f" (median), from {levels[0]:.3g} to {levels[-1]:.3g}"
+        say(f"estimated level: {levels[len(levels) // 2]:.3g}{spread}")
+        for level, name in named if 1 < len(named) <= LISTED else ():
+            say(f"  {level:.3g}  {name}")
         if clean := sum(level <= CLEAN * self.dae.corruption.low for level in levels):
             say(f"{counted(clean, 'image')} with next to no noise: nearly unchanged")
         if (share := sum(cut_off) / len(cut_off)) > CUT_OFF:

@@ -22,7 +22,7 @@ from .crops import Crops, crops_of
 from .dataset import Dataset
 from .decode import Wanted, decode
 from .decode_crops import decode_crops
-from .folder import find
+from .folder import find, readable
 from .labels import AUTO, Labels, of_array, of_folder, unlabelled
 from .memory import at_random
 
@@ -158,7 +158,8 @@ def load(
         notes = (*array.notes, *unlabelled(told))
         return _converted(Dataset(images, path.name, array.span, notes, labels=told), wanted)
     if path.exists():
-        raise InputError(f"{path} is not a data set: give a folder of pictures, an .npy or .npz file, or a name")
+        one = ", or take crops of the picture by `crop`" if path.suffix.lower() in readable() else ""
+        raise InputError(f"{path} is not a data set: give a folder of pictures, an .npy or .npz file, or a name{one}")
     if len(path.parts) > 1 or path.suffix:
         raise InputError(
             f"nothing at {path}: give a folder of pictures, an .npy or .npz file, or one of {', '.join(NAMED)}"
@@ -185,17 +186,19 @@ def load_crops(
     """Load pictures of any and of mixed sizes, of which training takes crops of ``side`` pixels square.
 
     ``fit="pad"`` has pictures that are smaller than that padded by reflection; else they are refused. The other
-    arguments, and the errors, are those of :func:`load`.
+    arguments, and the errors, are those of :func:`load`; ``source`` may be one picture, too.
     """
     path = Path(source)
-    if str(source) in NAMED or not path.is_dir():
+    if path.is_file() and path.suffix.lower() in readable():  # one picture alone
+        path, files = path.parent, [path]
+    elif str(source) in NAMED or not path.is_dir():
         options = {"channels": channels, "over": over, "span": span, "beyond": beyond, "labels": labels}
         return crops_of(load(source, root=root, on_file=on_file, **options), side)
     pictures.check_options(fit, over)
     files, left_out = (files, []) if files else find(path, without)
     wanted = Wanted(None, channels, fit, over, span, beyond)
     crops = decode_crops(path, files, side, wanted, root or default_root(), strict, on_file, labels)
-    return replace(crops, notes=(*left_out, *crops.notes))
+    return replace(crops, name=Path(source).name, notes=(*left_out, *crops.notes))
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

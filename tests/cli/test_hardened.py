@@ -1,11 +1,13 @@
 """What people could lose or be told wrongly: results over other files, two units of one figure, code in a file."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from dae_sampler import DenoisingAutoencoder, load, save
@@ -169,3 +171,43 @@ def test_scores_are_listed_where_there_are_too_few_good_pictures_for_a_threshold
     dae.card = replace(dae.card, binarise="dynamic")
     save(dae, "binary.safetensors")
     assert "black and white alone" in command("anomaly", "binary.safetensors", "noisy", code=2)
+
+
+def test_one_picture_alone_is_data_for_crops(command, here):
+    command("train", "clean/0.png", "--crop", 8, "--corruption", "gaussian(0.02..20)", *TRAINING, "--out", "run")
+    assert (load("run").card.data, load("run").card.images) == ("0.png", 1)
+    command("sample", "run", "-n", 1, "--size", "20x12", "--steps", 2, "--out", "made.png")
+    assert Image.open("made.png").size == (20, 12)
+    assert "--crop" in command("train", "clean/0.png", "--size", 8, *TRAINING, "--out", "other", code=2)
+
+
+def test_the_estimated_level_of_each_picture_is_said(command, here):
+    lines = command("denoise", "any.safetensors", "noisy", "--out", "out").splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("  ")] == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize("value", [0, 255])
+@pytest.mark.parametrize("corruption", ["gaussian(0.02..20)", "blindspot(1/16)", "erasure(0..1)", "poisson(0.1)"])
+def test_a_set_of_nothing_but_black_or_white_trains_and_stays_finite(command, here, value, corruption):
+    np.save("x.npy", np.full((12, 8, 8), value, np.uint8))
+    command("train", "x.npy", "--corruption", corruption, *TRAINING, "--out", "run")
+    dae = load("run")
+    assert all(weight.isfinite().all() for weight in dae.state_dict().values())
+    assert dae(dae.corruption.intact(torch.rand(2, 1, 8, 8)), dae.corruption.usual_level).isfinite().all()
+
+
+def test_a_clock_that_was_set_back_costs_nothing(command, here):
+    words = ["train", "clean", "--crop", 8, *TRAINING, "--out", "run"]
+    command(*words)
+    command("denoise", "any.safetensors", "noisy", "--level", 0.1, "--out", "out")
+    for path in [*(here / "run").rglob("*"), *(here / "noisy").iterdir()]:
+        os.utime(path, (4e9, 4e9))  # in 2096
+    command("train", "--resume", "--out", "run", "--steps", 4, "--quiet")
+    assert load("run").card.training["steps"] == 4
+    again = command("denoise", "any.safetensors", "noisy", "--level", 0.1, "--out", "out", "--resume")
+    assert "3 images" in again  # what seems older than its picture is made again
+
+
+def test_a_million_steps_are_refused_with_the_limit(command, here):
+    said = command("denoise", "any.safetensors", "noisy", "--sampler", "iterate", "--steps", 10**6, code=2)
+    assert "less than or equal to 100000" in said
