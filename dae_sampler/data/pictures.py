@@ -73,7 +73,7 @@ def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | 
             grey = picture.mode in ("1", "L")
             pixels = np.asarray(picture.convert("L" if grey else "RGB"))
             return Picture(pixels[..., None] if grey else _grey_if_it_is(pixels), remarks)
-    except InputError:
+    except (InputError, MemoryError):  # of which the second says nothing of the file
         raise
     except UnidentifiedImageError as error:
         if isinstance(path, Path) and path.suffix.lower() in TIFF:
