@@ -114,7 +114,7 @@ def _train(prepared: Prepared, signals: list[int]) -> int:
     restores = job.crop or not q.has_level
     going_on = ["denoise", folder, "PICTURES", *level_wanted(q)] if restores else ["sample", folder]
     if labels := prepared.dae.card.labels:
-        going_on += ["--label", labels[0], "--guidance", "1.5"]
+        going_on += ["--label", labels[0]]
     say_next("dae-sampler", *going_on, *own(job.corruption, job.net))
     return 0
 
