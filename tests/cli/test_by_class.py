@@ -15,7 +15,7 @@ def trained(tmp_path, command, monkeypatch):
     said = command(
         "train", "animals", "--labels", "auto", "--net", "dense(8)", "--steps", 3, "--batch", 4, "--out", "r"
     )
-    assert "--label cat --guidance 1.5" in said
+    assert said.strip().endswith("--label cat")
     return "r"
 
 
