@@ -361,7 +361,7 @@ def operators(draw: random.Random, world: World) -> list[str]:
     mask = world.put("mask.png", odd_png(draw)) if draw.random() < 0.5 else str(world.pictures[0])
     text = draw.choice(OPERATORS).replace("MASK", mask)
     text = draw.choice([text, mutate_text(text, draw), mutate_text(text, draw), f"{text}+{draw.choice(OPERATORS)}"])
-    model = str(world.models[draw.choice(["model", "any", "colour", "pairs", "labels"])])
+    model = str(world.models[draw.choice(["model", "any", "colour", "pairs", "labels", "counts"])])
     noise = draw.choice(["0.01", "1/255", "0", "-1", "nan", "inf", "1e9", "1/0", *ODD])
     more = draw.choice(
         [[], ["--simulate"], ["--samples", "2"], ["--compare"], ["--sampler", mutate_text("dpm(eta=1)", draw)]]

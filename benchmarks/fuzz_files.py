@@ -7,6 +7,7 @@ import json
 import random
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,10 @@ MODELS = {
     "colour": ("unet(8)", "gaussian(0.01..0.5)", (3, None, None)),
     "pairs": ("unet(8)", "given", (1, None, None)),
     "erasing": ("dense(8)", "erasure(0..1)", (1, 8, 8)),
+    "counts": ("unet(8)", "gaussian(0.01..0.5)", (1, None, None)),
 }
+RANGES = {"counts": (350.0, 650.0)}
+"""Of the values that models read, where those are not the usual ones."""
 
 
 def mutate(content: bytes, draw: random.Random) -> bytes:
@@ -80,7 +84,9 @@ def seeds(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     folder.mkdir()
     models, pictures = {name: folder / f"{name}.safetensors" for name in MODELS}, []
     for name, (net, corruption, shape) in MODELS.items():
-        save(DenoisingAutoencoder(net, corruption, shape), models[name])
+        dae = DenoisingAutoencoder(net, corruption, shape)
+        dae.card = replace(dae.card, range=RANGES.get(name))
+        save(dae, models[name])
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     for name in ("a.png", "a.jpg", "a.gif", "a.bmp", "a.tiff", "a.webp", "a.ppm"):
         Image.fromarray(pixels).save(folder / name)
