@@ -131,7 +131,11 @@ def training(history: History, batch: int, pictures: Sequence[tuple[int, Path]])
     if pictures:
         panels = parts[1].subplots(1, len(pictures), squeeze=False)[0]
         for axes, (step, path) in zip(panels, pictures, strict=True):
-            with Image.open(path) as grid:
-                axes.imshow(grid.crop((0, 0, grid.width // 2, grid.height // 2)), cmap="gray", interpolation="nearest")
+            try:
+                with Image.open(path) as grid:
+                    shown = grid.crop((0, 0, grid.width // 2, grid.height // 2))
+            except Exception:  # Pillow raises almost anything on a damaged file
+                raise InputError(f"cannot read {path} as a picture: delete it, it is but a grid of samples") from None
+            axes.imshow(shown, cmap="gray", interpolation="nearest")
             axes.set(title=f"step {step:,}", xticks=[], yticks=[])
     return figure

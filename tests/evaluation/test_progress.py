@@ -56,3 +56,9 @@ def test_a_run_on_noisy_pictures_has_a_report(command, tmp_path):
 def test_a_model_that_has_learnt_nothing_copies_nothing(command, run):
     """Its samples are blurred, and so near to all images, trained on or held out."""
     assert json.loads(command("report", run, "--json"))["findings"][-1]["kind"] == "no copies"
+
+
+def test_a_damaged_grid_of_samples_is_named(command, run):
+    grid = sorted((run / "samples").iterdir())[0]
+    grid.write_bytes(grid.read_bytes()[:60])
+    assert f"cannot read {grid}" in command("report", run, code=2)
