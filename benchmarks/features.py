@@ -116,7 +116,10 @@ def probe(
     pixels, test_pixels = (to_float(some).flatten(1).numpy() for some in (x, test_x))
     pca = PCA(min(100, len(pixels))).fit(pixels)
     spaces = {
-        f"the model, {how}": (encoded(dae, x, **how), encoded(dae, test_x, **how)),
+        "the model, `{stage}` at level {level}, means over a grid of {pool}x{pool}".format(**how): (
+            encoded(dae, x, **how),
+            encoded(dae, test_x, **how),
+        ),
         "the same network untrained": (encoded(untrained, x, **how), encoded(untrained, test_x, **how)),
         "pixels": (pixels, test_pixels),
         "100 principal components": (pca.transform(pixels), pca.transform(test_pixels)),
