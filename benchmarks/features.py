@@ -115,8 +115,9 @@ def probe(
     untrained = DenoisingAutoencoder(dae.card.net, dae.card.corruption, dae.shape).eval().requires_grad_(False)
     pixels, test_pixels = (to_float(some).flatten(1).numpy() for some in (x, test_x))
     pca = PCA(min(100, len(pixels))).fit(pixels)
+    chosen_here = "the model, `{stage}` at level {level}, means over a grid of {pool}x{pool}".format(**how)
     spaces = {
-        "the model, `{stage}` at level {level}, means over a grid of {pool}x{pool}".format(**how): (
+        chosen_here: (
             encoded(dae, x, **how),
             encoded(dae, test_x, **how),
         ),
