@@ -115,12 +115,9 @@ def probe(
     untrained = DenoisingAutoencoder(dae.card.net, dae.card.corruption, dae.shape).eval().requires_grad_(False)
     pixels, test_pixels = (to_float(some).flatten(1).numpy() for some in (x, test_x))
     pca = PCA(min(100, len(pixels))).fit(pixels)
-    chosen_here = "the model, `{stage}` at level {level}, means over a grid of {pool}x{pool}".format(**how)
+    ours = "the model, `{stage}` at level {level}, means over a grid of {pool}x{pool}".format(**how)
     spaces = {
-        chosen_here: (
-            encoded(dae, x, **how),
-            encoded(dae, test_x, **how),
-        ),
+        ours: (encoded(dae, x, **how), encoded(dae, test_x, **how)),
         "the same network untrained": (encoded(untrained, x, **how), encoded(untrained, test_x, **how)),
         "pixels": (pixels, test_pixels),
         "100 principal components": (pca.transform(pixels), pca.transform(test_pixels)),

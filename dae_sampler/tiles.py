@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .errors import InputError
 from .sampling.plan import card_of
 from .sampling.samplers import Denoiser
 
@@ -91,6 +92,26 @@ class ByChannel:
         return self.dae(x.flatten(0, 1)[:, None], level).view_as(x)
 
 
+class AlsoGrey:
+    """A model of pictures in colour that takes grey ones too: three channels alike, of which the mean is kept.
+
+    So training sees grey pictures among others in colour. It is right where the damage is in the pictures; noise that
+    is drawn differs between channels.
+    """
+
+    def __init__(self, dae: Denoiser) -> None:
+        self.dae, self.card = dae, card_of(dae)
+        self.corruption, self.device = dae.corruption, dae.device
+        self.shape = (0, *dae.shape[1:])
+
+    def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
+        """(B,1,H,W) or (B,3,H,W), as it comes out."""
+        if x.shape[1] not in (1, 3):
+            raise InputError(f"the images have {x.shape[1]} channels, the model takes colour and grey: give it those")
+        made = self.dae(x.expand(-1, 3, -1, -1), level)
+        return made.mean(1, keepdim=True) if x.shape[1] == 1 else made
+
+
 class GreyOrColour:
     """Two models of any size for pictures of all kinds, the same corruption on both; itself a denoiser.
 
@@ -120,6 +141,8 @@ def for_pictures(dae: Denoiser, grey: Denoiser | None = None, on_tile: OnTile | 
     whole = Tiled(dae, on_tile=on_tile)
     if grey:
         return GreyOrColour(Tiled(grey, on_tile=on_tile), whole)
+    if dae.shape[0] == 3 and dae.corruption.paired:
+        return AlsoGrey(whole)
     return ByChannel(whole) if dae.shape[0] == 1 else whole
 
 

@@ -211,3 +211,12 @@ def test_a_clock_that_was_set_back_costs_nothing(command, here):
 def test_a_million_steps_are_refused_with_the_limit(command, here):
     said = command("denoise", "any.safetensors", "noisy", "--sampler", "iterate", "--steps", 10**6, code=2)
     assert "less than or equal to 100000" in said
+
+
+def test_a_colour_model_of_damage_in_the_pictures_takes_grey_ones_and_one_of_noise_says_why_not(command, here):
+    for kind, corruption in (("given", "given"), ("noise", "gaussian(1/255..100/255)")):
+        save(DenoisingAutoencoder("unet(8)", corruption, (3, None, None)), f"{kind}.safetensors")
+    command("denoise", "given.safetensors", "noisy/0.png", "--out", "out.png")
+    assert Image.open("out.png").mode == "L"
+    said = command("denoise", "noise.safetensors", "noisy/0.png", "--level", 0.1, "--out", "new.png", code=2)
+    assert "the images are grey, the model takes colour" in said
