@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import checkpoint, hub
 from ..card import Card
+from ..errors import InputError
 from ..training.run import Run
 from .console import counted, duration, print_json, say, say_next
 from .known import level_wanted
@@ -63,7 +64,10 @@ def _features(plan: dict[str, Any] | None) -> str:
 
 def _say_run(run: dict[str, Any]) -> None:
     asked, reached = run["asked"], run["reached"]
-    at = f"step {reached['step']}, held-out loss {float(reached['valid_loss']):.4f}" if reached else "not begun"
+    try:
+        at = f"step {reached['step']}, held-out loss {float(reached['valid_loss']):.4f}" if reached else "not begun"
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{run['folder']}/metrics.csv is damaged: delete it, or restore it") from None
     say(f"run: {run['folder']}, on {asked.get('data')}: {at}")
 
 
