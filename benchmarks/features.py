@@ -3,6 +3,7 @@
     python benchmarks/features.py probe MODEL --data-root DATA          # MNIST
     python benchmarks/features.py probe MODEL --folders cifar10         # with train/ and test/, a folder for each kind
     python benchmarks/features.py labels MODEL --data-root DATA [--draws 10] [--steps 400]
+    python benchmarks/features.py codes MODEL ... --data-root DATA      # of bottleneck networks, by --l1
 
 ``probe`` fits scikit-learn's logistic regression to standardised features. Stage, level, grid and the strength of the
 penalty are chosen on a tenth of the training half that is kept out; the test half is used once, for what was chosen,
@@ -38,7 +39,7 @@ from dae_sampler.data.pictures import bring_to
 from dae_sampler.noise import StepNoise, batch_indices
 from dae_sampler.pixels import augment, to_float
 
-TABLES = dict.fromkeys(("probe", "levels", "labels"), DOCS / "results" / "features.md")
+TABLES = dict.fromkeys(("probe", "levels", "labels", "codes"), DOCS / "results" / "features.md")
 PENALTIES = (0.001, 0.01, 0.1)
 LEVELS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 POOLS = (1, 2, 4)
@@ -161,6 +162,19 @@ def labels(model: str, data_root: DataRoot = None, images: Images = 60_000, draw
         table.append([count, *cells])
         print(table[-1], flush=True)
     fill(TABLES, "labels", ["labels", "fine-tuned", "frozen", "from scratch"], table)
+
+
+@app.command()
+def codes(models: list[str], data_root: DataRoot = None, images: Images = 20_000) -> None:
+    """How sparse the codes of bottleneck networks are, and the accuracy of a linear probe on them, of MNIST."""
+    rows = []
+    for model in models:
+        dae = dae_sampler.load(model)
+        x, y, test_x, test_y = load(dae.shape, images, data_root)
+        a, b = encoded(dae, x), encoded(dae, test_x)
+        right = fitted(a, y, PENALTIES[-1]).score(b, test_y)
+        rows.append([f"`{Path(model).name}`", f"{100 * (b == 0).mean():.0f} %", f"{100 * right:.2f} %"])
+    fill(TABLES, "codes", ["run", "entries that are 0", "linear probe"], rows)
 
 
 def balanced(y: Tensor, count: int, seed: int) -> Tensor:
