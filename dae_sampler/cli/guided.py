@@ -93,7 +93,8 @@ def restore(
 
 def _masks(operator: str) -> tuple[Path, ...]:
     """The pictures that an operator's text names."""
-    return tuple(Path(str(part.args[0])) for part in parse_parts(operator, strings=True) if part.name == "mask")
+    parts = (part for part in parse_parts(operator, strings=True) if part.name == "mask")
+    return tuple(Path(str(value)) for part in parts for value in (*part.args, *part.options.values()))
 
 
 def _as_large(y: Tensor, made: Tensor) -> Tensor:

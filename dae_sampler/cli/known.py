@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from ..sampling.anscombe import PoissonGaussian
 
 
-def level_wanted(q: Corruption) -> list[str]:
+def level_wanted(q: Corruption, objective: str) -> list[str]:
     """The option that ``denoise`` wants of a model of pictures, as an example; none where it estimates the level."""
-    return ["--level", f"{q.usual_level:.3g}"] if q.has_level and q.ranged and not q.is_gaussian else []
+    from ..sampling.plan import tells_level
+
+    told = q.has_level and q.ranged and not tells_level(q, objective)
+    return ["--level", f"{q.usual_level:.3g}"] if told else []
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def info(model: Model, as_json: Json = False) -> None:
         else:
             from ..corruption import parse
 
-            say_next("dae-sampler", "denoise", model, "PICTURES", *level_wanted(parse(card.corruption)))
+            say_next("dae-sampler", "denoise", model, "PICTURES", *level_wanted(parse(card.corruption), card.objective))
 
 
 def _for_json(card: Card) -> dict[str, Any]:

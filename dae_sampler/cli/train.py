@@ -111,8 +111,8 @@ def _train(prepared: Prepared, signals: list[int]) -> int:
             return 128 + (signals[0] if signals else signal.SIGTERM)  # another process was asked to stop
     say(f"wrote {folder}/model.safetensors")
     q = prepared.dae.corruption
-    restores = job.crop or not q.has_level
-    going_on = ["denoise", folder, "PICTURES", *level_wanted(q)] if restores else ["sample", folder]
+    restores, wanted = job.crop or not q.has_level, level_wanted(q, prepared.dae.card.objective)
+    going_on = ["denoise", folder, "PICTURES", *wanted] if restores else ["sample", folder]
     if labels := prepared.dae.card.labels:
         going_on += ["--label", labels[0]]
     say_next("dae-sampler", *going_on, *own(job.corruption, job.net))

@@ -137,8 +137,12 @@ def start_level(dae: Denoiser, level: float | None = None) -> float:
 
 def can_estimate(dae: Denoiser) -> bool:
     """Whether the model can tell how strong the noise in an image is."""
-    q = dae.corruption
-    return q.is_gaussian and q.ranged and card_of(dae).objective == "mean"
+    return tells_level(dae.corruption, card_of(dae).objective)
+
+
+def tells_level(q: Corruption, objective: str) -> bool:
+    """The same of a model by its corruption and by what its output estimates."""
+    return q.is_gaussian and q.ranged and objective == "mean"
 
 
 def _fitting(dae: Denoiser, task: str) -> list[Sampler]:

@@ -28,6 +28,7 @@ from ..nets import stages_of
 from ..noise import ImageNoise
 from ..pixels import to_float
 from ..sampling.functions import denoise, sample
+from ..sampling.plan import LEAST_PRIOR, tells_level
 from ..spec import parse_size
 from . import consistency, start
 from .loop import Progress, fit
@@ -194,12 +195,11 @@ def _plans(q: Corruption, job: Job) -> dict[str, dict[str, Any]]:
     """What the card says of tasks whose usual plan is not good for such a model."""
     if not q.has_level:
         return {"denoise": {"sampler": "reconstruct", "steps": 1}}
-    if not (job.crop and q.is_gaussian and q.ranged and job.objective == "mean"):
+    if not (job.crop and tells_level(q, job.objective)):
         return {}
-    return {
-        "refine": {"sampler": "dpm(eta=1)", "steps": 20, "level": min(max(25 / 255, q.low), q.high)},
-        "inpaint": {"sampler": "ancestral(resample=2)", "steps": 15},
-    }
+    refine = {"sampler": "dpm(eta=1)", "steps": 20, "level": min(max(25 / 255, q.low), q.high)}
+    inpaint = {"sampler": "ancestral(resample=2)", "steps": 15}
+    return {"refine": refine} | ({"inpaint": inpaint} if q.high < LEAST_PRIOR else {})
 
 
 def load_images(job: Job, run: Run, on_file: Callable[[int, int], None] | None = None) -> Dataset | Crops:

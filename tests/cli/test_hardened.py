@@ -220,3 +220,26 @@ def test_a_colour_model_of_damage_in_the_pictures_takes_grey_ones_and_one_of_noi
     assert Image.open("out.png").mode == "L"
     said = command("denoise", "noise.safetensors", "noisy/0.png", "--level", 0.1, "--out", "new.png", code=2)
     assert "the images are grey, the model takes colour" in said
+
+
+def test_a_model_of_the_median_cannot_tell_the_level_so_the_command_to_go_on_with_says_one(command, here):
+    words = [word for word in TRAINING if word != "--quiet"]
+    text = command("train", "clean", "--crop", 8, "--loss", "mae", *words, "--out", "run")
+    assert text.strip().endswith("next: dae-sampler denoise run PICTURES --level 0.392")
+    command("denoise", "run", "noisy", "--level", 0.392, "--out", "out")
+
+
+def test_crops_under_noise_that_hides_all_fill_holes_as_models_of_one_size_do(command, here):
+    for high, plan in ((20, "walk"), (0.4, "ancestral(resample=2)")):
+        command(
+            "train", "clean", "--crop", 8, "--corruption", f"gaussian(0.02..{high})", *TRAINING, "--out", f"r{high}"
+        )
+        assert str(resolve("inpaint", load(f"r{high}"))) == plan
+
+
+def test_a_mask_that_is_named_by_its_option_is_not_written_over_either(command, here):
+    Image.fromarray(np.eye(16, 20, dtype=np.uint8) * 255).save("hole.png")
+    operator = "mask(picture='hole.png')"
+    asked = ["restore", "any.safetensors", "noisy/0.png", "--operator", operator, "--steps", 1]
+    assert "would destroy the input" in command(*asked, "--out", "hole.png", code=2)
+    command(*asked, "--out", "filled.png")
