@@ -20,6 +20,7 @@ import numpy as np
 import typer
 from page import DOCS, fill
 from PIL import Image
+from speed import anonymous_memory
 
 from dae_sampler import DenoisingAutoencoder, save
 
@@ -47,18 +48,14 @@ def pictures(folder: Path, n: int, side: int, suffix: str) -> Path:
 
 def memory_of(words: list[str], place: Path) -> tuple[float, float]:
     """GB of anonymous memory at most, and seconds, of a command; it has to succeed."""
-    began, most = time.monotonic(), 0
+    began, most = time.monotonic(), 0.0
     process = subprocess.Popen([sys.executable, "-m", "dae_sampler", *words, "--quiet"], cwd=place)
     while process.poll() is None:
-        try:
-            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-        except OSError:
-            break
-        most = max([most, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
+        most = max(most, anonymous_memory(process.pid))
         time.sleep(0.1)
     if process.wait():
         raise SystemExit(f"{' '.join(words)} failed")
-    return most / 1e6, time.monotonic() - began
+    return most * 2**30 / 1e9, time.monotonic() - began
 
 
 @app.command()

@@ -243,10 +243,10 @@ def make_pictures(root: Path, n: int) -> None:
             root.joinpath(f"{i}/{k}.jpg").hardlink_to(root / f"{i}/0.jpg")
 
 
-def anonymous_memory() -> float:
-    """Resident memory of this process that is not a file's, GiB."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) / 2**20
+def anonymous_memory(process: int | str = "self") -> float:
+    """Resident memory of a process that is not a file's, GiB; 0 of one that has ended."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 2**20
 
 
 @app.command()

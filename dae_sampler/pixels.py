@@ -223,7 +223,7 @@ def _check_shape(x: Tensor, what: str, shape: tuple[int, int, int] | None, permu
         words = {1: "grey", 3: "in colour"}
         if found[1] in words and shape[0] in words and found[1] != shape[0] and not turned:
             here, there = words[found[1]], {1: "grey ones", 3: "colour"}[shape[0]]
-            raise InputError(f"the {what} are {here}, the model takes {there}: take one that was trained on such")
+            raise InputError(f"the {what} are {here}, the model takes {there}: use one trained on images like these")
         cure = f"give {last}, channels before height and width" if turned else "convert them first"
         raise InputError(f"the {what} are {_by(found[1:])} (CxHxW), the model takes {_by(shape)}: {cure}")
     if 0 in found[1:]:

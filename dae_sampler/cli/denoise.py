@@ -118,7 +118,7 @@ class _Task:
         from ..pixels import to_float
         from ..sampling import tasks
 
-        sensor, (black, white) = self.known.sensor, (now.black, now.white)
+        sensor, black, white = self.known.sensor, now.black, now.white
         if sensor:
             batches = (sensor.to_unit(to_float(x) * (white - black) + black, white) for x in batches)
         level_of = (lambda image: self._level(image, now)) if self.plan.estimated else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -55,15 +55,22 @@ def read(path: Path, over: str) -> tuple[np.ndarray, dict[str, str]]:
         share = (alpha / top)[..., None]
         laid = pixels * share + (top if over == "white" else 0.0) * (1 - share)
         pixels = (laid if pixels.dtype.kind == "f" else laid.round()).astype(pixels.dtype)
-    pages = len(file.pages)
-    remarks = {"pages": f"{path} holds {pages} pages, of which the first is read"} if pages > 1 else {}
-    return _plain(path, pixels), remarks
+    return plain(path, pixels), on_pages(path, len(file.pages))
 
 
-def _plain(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """In one of the three types that are trained on."""
+def on_pages(path: Path | BinaryIO, pages: int) -> dict[str, str]:
+    """The remark on a file of several pages."""
+    return {"pages": f"{path} holds {pages} pages, of which the first is read"} if pages > 1 else {}
+
+
+def plain(path: Path | BinaryIO, pixels: np.ndarray) -> np.ndarray:
+    """Pixels of any shape and type in one of the three types that are trained on: uint8, uint16 or float32.
+
+    Raises:
+        InputError: they are integers beyond 0 to 65535.
+    """
     if pixels.dtype.kind == "f":
-        return pixels.astype(np.float32)
+        return pixels.astype(np.float32, copy=False)
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     low, high = pixels.min(), pixels.max()

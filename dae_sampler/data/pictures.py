@@ -18,7 +18,6 @@ from . import deep
 
 FITS = ("crop", "pad", "squash")
 """How a picture is brought to a size: see :func:`bring_to`."""
-TIFF = (".tif", ".tiff")
 OVER = ("black", "white")
 """What transparency is laid over."""
 _ONE_PICTURE = frozenset({"ICO", "ICNS", "MPO", "PSD"})
@@ -76,7 +75,7 @@ def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | 
     except (InputError, MemoryError):  # of which the second says nothing of the file
         raise
     except UnidentifiedImageError as error:
-        if isinstance(path, Path) and path.suffix.lower() in TIFF:
+        if isinstance(path, Path) and _head(path):
             return _in_depth(path, over)  # floats of several channels, among others
         raise _unreadable(path, error) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -189,10 +188,8 @@ def _opened(path: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> Im
 
 
 def _remarks(path: Path | BinaryIO, picture: ImageFile.ImageFile) -> dict[str, str]:
-    remarks = {}
     pages = 1 if picture.format in _ONE_PICTURE else getattr(picture, "n_frames", 1)
-    if pages > 1:
-        remarks["pages"] = f"{path} holds {pages} pages, of which the first is read"
+    remarks = deep.on_pages(path, pages)
     if _is_cut(picture):
         remarks["cut"] = f"{path} has 16 bits a channel, of which 8 are read"
     return remarks
@@ -208,15 +205,11 @@ def _is_cut(picture: ImageFile.ImageFile) -> bool:
 
 def _deep(path: Path | BinaryIO, picture: Image.Image) -> np.ndarray:
     """Pixels of more than 8 bits, (H,W)."""
-    pixels = np.asarray(picture)
-    low, high = pixels.min(), pixels.max()
+    pixels = deep.plain(path, np.asarray(picture))
     if pixels.dtype.kind == "f":
-        if not np.isfinite([low, high]).all():
+        if not np.isfinite([pixels.min(), pixels.max()]).all():
             raise InputError(f"{path} holds values that are not finite: replace NaN and infinities first")
         return pixels
-    if low < 0 or high > 65535:
-        raise InputError(f"{path} holds integers from {low} to {high}: save it with 0 to 65535, or as 32-bit floats")
-    pixels = pixels.astype(np.uint16)
     white_is_least = picture.mode.startswith("I;16") and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     return 65535 - pixels if white_is_least else pixels
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +114,7 @@ class PictureFiles:
         """
         owners: dict[Path, Path] = {}
         for path in self.found:
-            for goal in (goal for some in self._goals(path, kinds) for goal in some):
+            for goal in chain.from_iterable(self._goals(path, kinds)):
                 if owners.setdefault(goal, path) != path:
                     raise InputError(f"{owners[goal]} and {path} would both be written to {goal}: rename one of them")
         files.check_apart([*self.found, *reads], [*owners, *also])
