@@ -11,7 +11,6 @@ clipped. What was measured is kept in runs/photos.jsonl, a line a picture, so th
 from __future__ import annotations
 
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -96,9 +95,10 @@ def non_local(x: Tensor, sigma: float) -> Tensor:
     """Non-local means of scikit-image, with the settings of its documentation."""
     from skimage.restoration import denoise_nl_means
 
-    pixels = x[0].permute(1, 2, 0).numpy()
-    options = {"h": 0.8 * sigma, "sigma": sigma, "patch_size": 5, "patch_distance": 6, "channel_axis": 2}
-    return torch.from_numpy(denoise_nl_means(pixels, **options)).permute(2, 0, 1)[None].float()
+    pixels = x[0].permute(1, 2, 0).squeeze(2).numpy()  # for grey it wants two axes
+    options = {"h": 0.8 * sigma, "sigma": sigma, "patch_size": 5, "patch_distance": 6}
+    made = denoise_nl_means(pixels, **options, channel_axis=2 if pixels.ndim == 3 else None)
+    return torch.from_numpy(made.reshape(*x.shape[2:], -1)).permute(2, 0, 1)[None].float()
 
 
 def total_variation(x: Tensor, sigma: float) -> Tensor:
@@ -373,5 +373,4 @@ class Weighted(DenoisingAutoencoder):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count() or 1)
     app()

@@ -62,6 +62,7 @@ class Measured:
         noise: standard deviation of the noise in ``y``, above 0.
         error: rho^2 as a function of sigma. By default the model's mean squared error, see :func:`squared_error`, or
             what y - A r shows of it in this picture, (|y - A r|^2 - noise^2) / (what A makes of it), if that is more.
+            See also :func:`renewed_error`.
     """
 
     def __init__(
@@ -107,6 +108,17 @@ def squared_error(card: Card, sigma: Tensor) -> Tensor:
     i = torch.searchsorted(at, t).clamp(1, len(at) - 1)
     value = torch.lerp(values[i - 1], values[i], (t - at[i - 1]) / (at[i] - at[i - 1])).exp()
     return torch.minimum(value, sigma.square())
+
+
+def renewed_error(sigma: Tensor) -> Tensor:
+    """rho^2 = sigma^2 / 2, for samplers that draw all noise anew at each level.
+
+    The mean squared error is a mean over directions, in most of which data does not vary and r does not err. Where r
+    errs, it does so by about sigma, for x_tilde says no more; y then weighs too little. By sigma^2 it weighs as an
+    observation independent of x_tilde, and what it brings of its noise across the data the next calls take out. Half,
+    for the next level is lower.
+    """
+    return sigma.square() / 2
 
 
 def agree(operator: Operator, x: Tensor, y: Tensor, noise: float) -> Tensor:

@@ -258,6 +258,8 @@ class Sampler:
     """Whether it leaves out the lowest level, because it goes to 0 from any."""
     measured: bool = False
     """Whether it needs a denoiser that knows a measurement, and so serves to restore alone."""
+    renews: bool = False
+    """Whether it draws all noise anew at each level."""
     keeps_mask: bool = True
     """Whether it keeps the mask that a state carries; if not, pixels known by that mask are forgotten."""
 
@@ -282,7 +284,7 @@ _ROWS = (
     Sampler(hqs, 8, _sigmas, means=True, measured=True),
     Sampler(consistency, 2, _sigmas, painting={}, leaps=True),
     Sampler(reveal, 98, _erasure_rates, painting={}),
-    Sampler(walk, 50, lambda q: q.has_level, keeps_mask=False),
+    Sampler(walk, 50, lambda q: q.has_level, renews=True, keeps_mask=False),
     Sampler(iterate, 10, lambda q: q.has_level and not q.extra, anneals=False),
     Sampler(reconstruct, 1, lambda q: not q.has_level, anneals=False),
 )

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..noise import ImageNoise
 from ..pixels import as_images, binarise, fits, to_float
 from ..tiles import ByChannel, for_pictures
-from .guidance import Guided, KnownPixels, Measured, agree, drawn_classes, told
+from .guidance import Guided, KnownPixels, Measured, agree, drawn_classes, renewed_error, told
 from .linear import Operator, smoothest
 from .operators import Mask
 from .plan import LEAST_PRIOR, Plan, card_of
@@ -198,7 +198,7 @@ def restore(
     """
     if not 1e-4 <= noise <= 10:
         raise InputError(f"`noise` must be from 0.0001 to 10, got {noise:g}: of clean 8-bit pictures it is 1/255")
-    q = dae.corruption
+    q, error = dae.corruption, renewed_error if plan.sampler.renews else None
     for measured in batches:
         source = ImageNoise(seed, first, len(measured) * samples, dae.device)
         first += len(measured) * samples
@@ -212,7 +212,7 @@ def restore(
             else:
                 _, channels, height, width = start.shape
                 start = q.prior(len(start), (channels, height, width), source)
-            made = _run(plan, Measured(dae, y, operator, noise), start, source, on_step)
+            made = _run(plan, Measured(dae, y, operator, noise, error), start, source, on_step)
             made = agree(operator, made, y.cpu(), noise)
         yield made
 

@@ -156,6 +156,16 @@ def test_samples_of_the_identity_have_the_posterior_mean_and_variance():
     assert abs(made.var(0)[inside[0]].mean().item() / (s * noise**2 / (s + noise**2)) - 1) < 0.1
 
 
+def test_a_digit_drawn_from_strong_noise_errs_by_twice_as_much_as_the_posterior_mean():
+    dae, same, noise = dae_sampler.load("mnist"), Pair(lambda v: v, lambda v: v), 0.4
+    x = dae_sampler.sample(dae, 4, seed=5, steps=10)
+    y = tasks.measure(same, x, noise)
+    with torch.no_grad():
+        least = (dae(y, noise) - x).square().mean()
+    drawn = dae_sampler.restore(dae, y, same, noise=noise, sampler="walk", steps=20)
+    assert 1.3 < (drawn - x).square().mean() / least < 3
+
+
 def test_the_error_of_a_card_is_interpolated_in_logarithms_and_never_above_the_noise():
     card = Card(squared_error=((0.1, 0.001), (0.4, 0.004)))
     at = squared_error(card, torch.tensor([0.1, 0.2, 0.4, 1.6, 1e-4]))
