@@ -10,7 +10,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-EXTRAS := digits evaluate export hub parquet tensorboard web interop
+EXTRAS := codecs digits evaluate export features heic hub parquet tensorboard web interop
 
 .PHONY: demo test test-extras test-web docs release-check paper speed interop peers clean
 

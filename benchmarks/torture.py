@@ -99,6 +99,8 @@ def tasks(data: Path) -> dict[str, Task]:
     go_on = ["train", "--resume", "--out", "run", "--quiet"]
     into = ["--out", "run", "--quiet"]
     distil = ["distil", str(fixed), "--data", str(data / "classes"), *STEPS[:6], "--precision", "float32", *into]
+    short = ["--steps", "2", "--every", "1", *STEPS[4:]]  # so that most of the time goes by in decoding
+    decode = ["train", str(data / "large"), "--crop", "16", *short, *into]
     tiles = ["denoise", str(model), str(data / "large"), "--level", "0.1", "--steps", "1", "--out", "out", "--quiet"]
     made = {
         "train": Task(["train", "digits", *STEPS, *into], go_on),
@@ -106,7 +108,7 @@ def tasks(data: Path) -> dict[str, Task]:
         "pairs": Task(["train", str(data / "clean"), "--damaged", str(data / "damaged"), *STEPS, *into], go_on),
         "labels": Task(["train", str(data / "classes"), "--labels", "auto", *STEPS, *into], go_on),
         "distil": Task(distil, ["distil", str(fixed), "--resume", *into]),
-        "decode": Task(["train", str(data / "large"), "--crop", "16", *STEPS, *into], go_on, mapped=True),
+        "decode": Task(decode, go_on, mapped=True),
         "tiles": Task(tiles, [*tiles, "--resume"], begun="out"),
         "export": Task(["export", str(model), "out.onnx", "--quiet"]),
     }

@@ -127,7 +127,8 @@ def load(model: str | Path, device: str = "cpu", precision: str = "auto") -> Den
 
     Args:
         model: a shipped name such as ``"mnist"``, a ``.safetensors`` file, a run folder, or a repository of the Hugging
-            Face hub, ``"hf:owner/name@revision"``, which needs the extra ``hub``.
+            Face hub, ``"hf:owner/name@revision"``, which needs the extra ``hub``. ``"photo"`` is the one of colour
+            pictures, ``"photo-colour"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the device is good at it.
 

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from .. import hub
+
 SECONDS_BETWEEN_LINES = 30.0
 
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -87,6 +89,12 @@ class Bar:
 def say(text: str) -> None:
     """A line for people."""
     console.print(text)
+
+
+def say_which(model: str) -> None:
+    """Which model a name stands for, where no picture decides between two."""
+    if pair := hub.pair_of(model):
+        say(f"{model} is {pair[1]} here")
 
 
 def say_next(*words: object) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import console, print_json, say
+from .console import console, print_json, say, say_which
 from .options import Json, Model, OwnCorruption, OwnNet, Quiet, command, import_own
 
 
@@ -27,6 +27,7 @@ def export(
 
     check(out)
     import_own(corruption, net)
+    say_which(model)
     dae = checkpoint.load(model)
     say("exporting takes half a minute or more")
     made = to_onnx(dae, out)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from .. import hub
-from .console import say
+from .console import say_which
 
 if TYPE_CHECKING:
     from ..dae import DenoisingAutoencoder
@@ -99,8 +98,7 @@ class Compute:
 
     def load(self, model: str) -> DenoisingAutoencoder:
         """The model, after the import of what the user named."""
-        if pair := hub.pair_of(model):
-            say(f"{model} is {pair[1]} here")
+        say_which(model)
         return self.load_quietly(model)
 
     def load_quietly(self, model: str) -> DenoisingAutoencoder:

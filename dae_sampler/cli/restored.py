@@ -29,7 +29,7 @@ def restoring(
     """Add noise to the pictures in ``source``, restore them, and say how near they come."""
     from .. import distributed
     from ..data.whole import open_files
-    from ..evaluation.restoring import evaluate_restoring
+    from ..evaluation.restoring import evaluate_restoring, means
     from ..sampling.plan import resolve, start_level
 
     if not source:
@@ -45,10 +45,11 @@ def restoring(
     todo, kinds = open_files(Path(source)), Counter[int]()
     with Bar("restoring", len(todo.found), "pictures") as bar:
 
-        def pages() -> Iterator[tuple[int, Tensor]]:
+        def pages() -> Iterator[tuple[int, str, Tensor]]:
             for page in todo.pages():
                 kinds[page.x.shape[1]] += 1
-                yield page.number, page.x.clamp(0, 1)
+                name = f"{page.name} page {page.index + 1}" if page.index else page.name
+                yield page.number, name, page.x.clamp(0, 1)
                 bar.advance(distributed.get_world_size() / page.count)
 
         found = evaluate_restoring(dae, pages(), plan, strengths, seed=compute.seed)
@@ -57,13 +58,14 @@ def restoring(
         return
     say_notes(todo.notes)
     if as_json:
-        print_json({"restoring": [asdict(row) for row in found], "sampler": str(plan), "steps": plan.steps})
+        rows = {"restoring": list(map(asdict, means(found))), "pictures": list(map(asdict, found))}
+        print_json(rows | {"sampler": str(plan), "steps": plan.steps})
         return
-    table = Table("level", "PSNR before", "PSNR", "SSIM before", "SSIM", box=None, padding=(0, 2, 0, 0))
-    for row in found:
+    table = Table("picture", "level", "PSNR before", "PSNR", "SSIM before", "SSIM", box=None, padding=(0, 2, 0, 0))
+    for row in [*found, *means(found)]:
         numbers = (f"{row.level:.4g}", f"{row.psnr_before:.2f}", f"{row.psnr:.2f}")
-        table.add_row(*numbers, f"{row.ssim_before:.4f}", f"{row.ssim:.4f}")
+        table.add_row(row.picture, *numbers, f"{row.ssim_before:.4f}", f"{row.ssim:.4f}")
     console.print(table)
-    say(f"means over {found[0].pictures} pictures of {source}, by {plan}, {plan.steps} steps, seed {compute.seed}")
+    say(f"noise added to {source}, and removed by {plan}, {plan.steps} steps, seed {compute.seed}")
     if pair:
         say_kinds(kinds, *pair)

@@ -71,6 +71,7 @@ class Job:
 
         self.out = destination(self.name, self.source, self.places.out)
         self.beside = beside_of(self.out) if self.places.compare else None
+        self.also = [path for path in (self.beside, self.places.trajectory) if path]
         self.span = range_of(self.dae)
         self.kinds = Counter[int]()  # how many results had so many channels
         self.film = None if distributed.get_rank() else self.places.film()
@@ -83,6 +84,10 @@ class Job:
 
         if not self.whole and self.places.resume:
             raise InputError("`resume` is for picture files and a model of any size: leave it out, and begin anew")
+        if self.resize and not self.dae.shape[1]:
+            raise InputError(
+                "`resize` is for a model of one size, and this one takes pictures as they are: leave it out"
+            )
         if self.whole:
             count, notes, skipped = self._files()
         else:  # images in batches are the first process's
@@ -95,10 +100,6 @@ class Job:
         if self.pair:
             say_kinds(self.kinds, *self.pair)
 
-    @property
-    def _also(self) -> list[Path]:
-        return [path for path in (self.beside, self.places.trajectory) if path]
-
     def _files(self) -> tuple[int, list[str], list[str]]:
         """Picture files of any size, each as it was but for its pixels; how many pages, notes, what was skipped."""
         from .. import distributed
@@ -106,7 +107,7 @@ class Job:
 
         todo = open_files(self.source, self.out, strict=self.places.strict, large=self.large, span=self.span)
         kinds = [*self.versions.kinds(), *([MAP] if self.errors else [])]
-        todo.check_apart(self._also, kinds, self.reads)
+        todo.check_apart(self.also, kinds, self.reads)
         if self.watcher:
             self.watcher.check(map(todo.name_of, todo.found), todo.spans)
         done: list[Done] = []
@@ -165,7 +166,7 @@ class Job:
         writer = Writer(self.out, inputs.count * len(kinds))
         beside = [*(kind for kind in self.versions.kinds() if kind not in kinds), *([MAP] if self.errors else [])]
         maps = {kind: Writer(self.out.with_stem(self.out.stem + kind), inputs.count) for kind in beside}
-        guard(inputs, self.source, writer, *self._also, *(one.out for one in maps.values()), reads=self.reads)
+        guard(inputs, self.source, writer, *self.also, *(one.out for one in maps.values()), reads=self.reads)
         if self.watcher:
             self.watcher.check(inputs.names, inputs.spans)
         now = Now("", *inputs.span)

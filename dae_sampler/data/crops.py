@@ -156,15 +156,21 @@ def _mirror(size: int, length: int) -> Tensor:
     return torch.minimum(period, 2 * size - 2 - period)
 
 
-def crops_of(data: Dataset, side: int) -> Crops:
-    """Crops of images of one size.
+def crops_of(data: Dataset, side: int, pad: bool = False) -> Crops:
+    """Crops of images of one size, which are padded by reflection if they are smaller and ``pad`` says so.
 
     Raises:
-        InputError: they are smaller than the crops.
+        InputError: they are smaller, and not to be padded.
     """
     channels, height, width = data.shape
-    if min(height, width) < side:
-        raise InputError(f"{data.name} has images of {width}x{height}: choose a `crop` of at most {min(height, width)}")
+    notes, small = data.notes, min(height, width) < side
+    if small and not pad:
+        raise InputError(
+            f"{data.name} has images of {width}x{height}: choose a `crop` of at most {min(height, width)}, or `fit` pad "
+            "to have them continued by reflection"
+        )
+    if small:
+        notes = (*notes, f"images of {width}x{height} are smaller than the crop and were padded by reflection")
     shapes = torch.tensor([data.shape]).repeat(len(data), 1)
-    facts = {"notes": data.notes, "skipped": data.skipped, "labels": data.labels}
+    facts = {"notes": notes, "skipped": data.skipped, "labels": data.labels}
     return Crops(data.images.flatten(), shapes, side, channels, data.name, data.span, **facts)

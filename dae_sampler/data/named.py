@@ -188,13 +188,13 @@ def load_crops(
     ``fit="pad"`` has pictures that are smaller than that padded by reflection; else they are refused. The other
     arguments, and the errors, are those of :func:`load`; ``source`` may be one picture, too.
     """
+    pictures.check_options(fit, over)
     path = Path(source)
     if path.is_file() and path.suffix.lower() in readable():  # one picture alone
         path, files = path.parent, [path]
     elif str(source) in NAMED or not path.is_dir():
         options = {"channels": channels, "over": over, "span": span, "beyond": beyond, "labels": labels}
-        return crops_of(load(source, root=root, on_file=on_file, **options), side)
-    pictures.check_options(fit, over)
+        return crops_of(load(source, root=root, on_file=on_file, **options), side, fit == "pad")
     files, left_out = (files, []) if files else find(path, without)
     wanted = Wanted(None, channels, fit, over, span, beyond)
     crops = decode_crops(path, files, side, wanted, root or default_root(), strict, on_file, labels)

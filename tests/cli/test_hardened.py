@@ -243,3 +243,20 @@ def test_a_mask_that_is_named_by_its_option_is_not_written_over_either(command, 
     asked = ["restore", "any.safetensors", "noisy/0.png", "--operator", operator, "--steps", 1]
     assert "would destroy the input" in command(*asked, "--out", "hole.png", code=2)
     command(*asked, "--out", "filled.png")
+
+
+def test_small_images_of_an_array_are_continued_where_that_is_asked_for(command, here):
+    np.save("small.npy", np.zeros((8, 6, 10), np.uint8))
+    assert "or --fit pad" in command("train", "small.npy", "--crop", 8, *TRAINING, "--out", "run", code=2)
+    words = [word for word in TRAINING if word != "--quiet"]
+    text = command("train", "small.npy", "--crop", 8, "--fit", "pad", *words, "--out", "run")
+    assert "note: images of 10x6 are smaller than the crop and were padded by reflection" in text
+
+
+def test_pictures_are_not_left_as_they_are_unsaid_where_they_were_to_be_resized(command, here):
+    asked = ["denoise", "any.safetensors", "noisy", "--level", 0.1, "--out", "out"]
+    assert "--resize is for a model of one size" in command(*asked, "--resize", code=2)
+
+
+def test_which_of_two_models_is_meant_is_said_where_no_picture_decides(command, here):
+    assert "photo is photo-colour here" in command("sample", "photo", code=2)

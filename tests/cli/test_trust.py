@@ -1,7 +1,11 @@
 """Commands under bad conditions: without a network, on a full disk, and with numbers at the ends of what there is."""
 
 import resource
+import signal
 import socket
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,6 +79,48 @@ def test_a_disk_that_fills_up_leaves_whole_pictures_only(command, models, words)
     assert "error: cannot write out/b.png" in text
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
     assert np.asarray(Image.open("out/a.png")).shape == (8, 8)
+
+
+STARVED = """
+import os, resource, sys, torch
+from dae_sampler import cli
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * os.sysconf("SC_PAGE_SIZE") + 400 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+sys.exit(cli.main())
+"""
+"""The program with 400 MB of memory to grow by."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells its memory by /proc")
+def test_where_memory_ends_a_sentence_says_so_and_what_was_finished_stays(models):
+    Path("f").mkdir()
+    for name, side in (("a", 8), ("b", 9000)):
+        Image.new("L", (side, side), 99).save(f"f/{name}.png")
+    words = ["denoise", models / "1.safetensors", "f", "--level", "0.1", "--out", "out"]
+    end = subprocess.run([sys.executable, "-c", STARVED, *words], capture_output=True, text=True, check=False)
+    assert end.returncode == 2
+    assert "out of memory" in end.stderr
+    assert "Traceback" not in end.stderr
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+
+
+def test_a_closed_terminal_leaves_whole_pictures_and_the_rest_can_be_made(command, models, request):
+    Path("f").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
+    for i in range(20):
+        Image.fromarray(pixels).save(f"f/{i}.png")
+    words = ["denoise", models / "1.safetensors", "f", "--level", "0.1", "--out", "out"]
+    process = subprocess.Popen([sys.executable, "-m", "dae_sampler", *words], stderr=subprocess.PIPE, text=True)
+    request.addfinalizer(process.kill)
+    while process.poll() is None and len(list(Path("out").glob("[0-9]*.png"))) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in said) == (128 + signal.SIGHUP, False)
+    assert {np.asarray(Image.open(path)).shape for path in Path("out").glob("[0-9]*.png")} == {(200, 200)}
+    command(*words, "--resume")
+    assert len(list(Path("out").glob("[0-9]*.png"))) == 20
 
 
 ODD = {

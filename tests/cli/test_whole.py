@@ -172,11 +172,14 @@ def test_each_picture_has_its_level_from_a_table_and_a_model_of_noise_takes_that
 def test_evaluate_adds_noise_and_tells_how_near_the_restored_pictures_are(command, noisy):
     found = json.loads(command("evaluate", noisy, "--test", "clean", "--level", "25/255", "--level", 0.2, "--json"))
     for row, level in zip(found["restoring"], (25 / 255, 0.2), strict=True):
-        assert row["pictures"] == 2
+        each = [one for one in found["pictures"] if one["level"] == row["level"]]
+        assert [one["picture"] for one in each] == ["0.png", "1.png"]
+        assert row["psnr"] == pytest.approx(sum(one["psnr"] for one in each) / 2)
         assert row["level"] == pytest.approx(level)
         assert row["psnr_before"] == pytest.approx(-20 * math.log10(level), abs=0.6)  # a little is clipped
         assert 0 < row["ssim_before"] < 1
-    assert "PSNR" in command("evaluate", noisy, "--test", "clean", "--level", 0.1)
+    text = command("evaluate", noisy, "--test", "clean", "--level", 0.1)
+    assert all(name in text for name in ("0.png", "1.png", "mean of 2"))
     assert "outside" in command("evaluate", noisy, "--test", "clean", "--level", 2, code=2)
 
 

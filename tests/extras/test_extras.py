@@ -3,11 +3,13 @@
 import json
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import typer
+from PIL import Image
 
 from dae_sampler import DenoisingAutoencoder, save
 from dae_sampler.cli.options import app
@@ -23,6 +25,13 @@ def model(tmp_path, monkeypatch):
     (tmp_path / "flat.py").write_text("def pixels(images):\n    return images.flatten(1)\n")
     save(DenoisingAutoencoder("dense(4)", "gaussian(0.02..20)", (1, 8, 8)), "m.safetensors")
     return "m.safetensors"
+
+
+@pytest.fixture
+def picture_model(tmp_path, monkeypatch):
+    """A model of pictures of any size, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    save(DenoisingAutoencoder("unet(8)", "gaussian(0.01..0.5)", (1, None, None)), "any.safetensors")
 
 
 EVALUATE = ["--data", "x.npy", "--test", "x.npy", "--features", "flat:pixels", "-n", 8, "--steps", 1]
@@ -50,6 +59,41 @@ def test_a_command_works_with_its_extra_or_names_it(command, model, tmp_path, ex
         assert f"pip install 'dae-sampler[{extra}]'" in command(*words, code=2)
         assert not (tmp_path / made).exists()
         assert not (tmp_path / "run").exists()
+
+
+def test_a_tiff_of_lzw_is_restored_with_codecs_or_names_them(command, picture_model, tmp_path):
+    Image.new("L", (16, 16), 9).save(tmp_path / "x.tif", compression="tiff_lzw")
+    _restored_or_named(command, "imagecodecs", "codecs", "x.tif", "y.tif")
+
+
+def test_a_heic_is_restored_with_its_extra_or_names_it(command, picture_model, tmp_path):
+    if find_spec("pillow_heif"):
+        from pillow_heif import from_pillow
+
+        from_pillow(Image.new("RGB", (32, 32), (9, 99, 199))).save(tmp_path / "x.heic")
+    else:
+        (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    _restored_or_named(command, "pillow_heif", "heic", "x.heic", "y.png")
+
+
+def _restored_or_named(command, package, extra, picture, out):
+    words = ["denoise", "any.safetensors", picture, "--level", "0.1", "--out", out]
+    if find_spec(package):
+        command(*words)
+        assert Path(out).stat().st_size
+    else:
+        assert f"pip install 'dae-sampler[{extra}]'" in command(*words, code=2)
+        assert not Path(out).exists()
+
+
+@pytest.mark.skipif(not find_spec("sklearn"), reason="needs scikit-learn")
+def test_features_train_a_classifier_of_scikit_learn(command, model):
+    from sklearn.linear_model import LogisticRegression
+
+    command("encode", model, "x.npy", "--out", "features.npz")
+    features = np.load("features.npz")["features"]
+    classes = np.arange(len(features)) % 2
+    assert LogisticRegression().fit(features, classes).predict(features).shape == classes.shape
 
 
 def test_without_its_extra_the_hub_is_named_as_what_is_missing(command):
