@@ -1,7 +1,7 @@
 """The figures of docs/results/photos.md: pictures of any size, restored by the models that ship and by others.
 
     python benchmarks/photos.py restore|levels|camera|speed|sizes --photos FOLDER     # pip install '.[peers]'
-    python benchmarks/photos.py losses --photos FOLDER                                # hours of training
+    python benchmarks/photos.py losses|minutes --photos FOLDER                        # half an hour of training each
 
 The folder holds `train400`, `set12`, `bsd68`, `cbsd432`, `cbsd68` and `kodak24` as they are published; `camera` wants
 the pairs of the PolyU real-world noise, `*_real.JPG` and `*_mean.JPG`. Noise of seed 0 is added to floats and not
@@ -39,7 +39,9 @@ from dae_sampler.noise import ImageNoise
 from dae_sampler.sampling.estimate import estimate_level
 from dae_sampler.tiles import Tiled, for_pictures
 
-TABLES = dict.fromkeys(("restore", "levels", "camera", "speed", "sizes", "losses"), DOCS / "results" / "photos.md")
+TABLES = dict.fromkeys(
+    ("restore", "levels", "camera", "speed", "sizes", "losses", "minutes"), DOCS / "results" / "photos.md"
+)
 KEPT = Path("runs/photos.jsonl")
 SETS = {"bsd68": "BSD68", "set12": "Set12", "cbsd68": "CBSD68", "kodak24": "Kodak24"}
 LEVELS = (5, 15, 25, 50)
@@ -325,34 +327,71 @@ def shown() -> None:
 
 @app.command()
 def losses(photos: Photos, steps: int = 600, seeds: int = 2) -> None:
-    """Equal steps by BCE, MSE of the noise, L1, and weights by level: PSNR on whole pictures held out of training."""
-    data = named.load_crops(str(photos / "train400"), 48)
-    chosen = every_kth(len(data), Recipe().validation_size(len(data))).tolist()
-    held_out = [x for (_, _, x), out in zip(pictures(photos / "train400"), chosen, strict=True) if out]
-    rows, began = [], time.monotonic()
-    for name in WEIGHED:
+    """Equal steps by BCE, MSE of the noise, L1, weights by level, and not told the level, on pictures held out."""
+    data, rows, began = named.load_crops(str(photos / "train400"), 48), [], time.monotonic()
+    for name, (loss, power, corruption) in WEIGHED.items():
         for seed in range(seeds):
-            dae, found = weighed(name, data, steps, seed), []
-            for level in (15, 25, 50):
-                with torch.no_grad():
-                    values = [psnr(dae(noisy(x, i, level / 255), level / 255), x) for i, x in enumerate(held_out)]
-                found.append(f"{torch.cat(values).mean():.2f}")
-            rows.append([name, seed, *found])
+            dae = Weighted(power, NET, corruption, (1, None, None), loss, seed)
+            dae = trained(dae, data, steps, seed, f"{list(WEIGHED).index(name)}-{steps}-{seed}")
+            rows.append([name, seed, *quality(dae, held_out(photos, data))])
             print(rows[-1], flush=True)
     fill(TABLES, "losses", ["loss", "seed", "σ = 15", "25", "50"], rows, time.monotonic() - began)
 
 
-WEIGHED = {"bce": ("bce", 0), "bce, weight σ^-0.7": ("bce", 0.7), "mse of the noise": ("mse", 2), "mae": ("mae", 0)}
-"""Losses, and the power of 1/sigma that they are weighed by."""
+@app.command()
+def minutes(photos: Photos, seed: int = 0) -> None:
+    """Minutes of training, parameters and crops, and what they give on pictures held out; and BM3D."""
+    rows = []
+    for net, side, steps in RUNS:
+        data = named.load_crops(str(photos / "train400"), side)
+        dae = DenoisingAutoencoder(net, DEFAULT_OF_CROPS, (1, None, None), "bce", seed)
+        size = f"{sum(p.numel() for p in dae.parameters()) / 1e6:.2f} M"
+        dae = trained(dae, data, steps, seed, f"{net}-{side}-{steps}-{seed}")
+        took = f"{dae.card.training['seconds'] / 60:.1f}"
+        rows.append([f"`{net}`", size, side, steps, took, *quality(dae, held_out(photos, data))])
+        print(rows[-1], flush=True)
+    rows.append(["BM3D", "", "", "", "", *quality(bm3d, held_out(photos, data))])
+    fill(TABLES, "minutes", ["network", "parameters", "crop", "steps", "minutes", "σ = 15", "25", "50"], rows)
 
 
-def weighed(name: str, data: Any, steps: int, seed: int) -> DenoisingAutoencoder:
-    """A model trained by one of ``WEIGHED``, on the CPU; kept in runs/losses, and taken from there if it is there."""
-    path = KEPT.parent / "losses" / f"{list(WEIGHED).index(name)}-{steps}-{seed}.safetensors"
+def held_out(photos: Path, data: Any) -> list[Tensor]:
+    """The pictures that training on ``data`` leaves out."""
+    chosen = every_kth(len(data), Recipe().validation_size(len(data))).tolist()
+    return [x for (_, _, x), out in zip(pictures(photos / "train400"), chosen, strict=True) if out]
+
+
+def quality(method: Method, clean: list[Tensor]) -> list[str]:
+    """PSNR at 15, 25 and 50 of 255, means over pictures."""
+    with torch.no_grad():
+        return [
+            f"{statistics.mean(psnr(method(noisy(x, i, v / 255), v / 255), x).item() for i, x in enumerate(clean)):.2f}"
+            for v in LEVELS[1:]
+        ]
+
+
+NET = "unet(32, 64, 128)"
+WEIGHED = {
+    "bce": ("bce", 0, DEFAULT_OF_CROPS),
+    "bce, weight σ^-0.7": ("bce", 0.7, DEFAULT_OF_CROPS),
+    "mse of the noise": ("mse", 2, DEFAULT_OF_CROPS),
+    "mae": ("mae", 0, DEFAULT_OF_CROPS),
+    "bce, not told σ": ("bce", 0, DEFAULT_OF_CROPS.replace(")", ", told=0)")),
+}
+"""Losses, the power of 1/sigma that they are weighed by, and the corruption."""
+RUNS = (
+    *((NET, 48, steps) for steps in (75, 150, 300, 600)),
+    *((net, 48, 300) for net in ("unet(16, 32, 64)", "unet(48, 96, 192)")),
+    *((NET, side, 300 * 48**2 // side**2) for side in (32, 64, 96)),  # as many pixels
+)
+"""Network, side of the crops, and steps."""
+
+
+def trained(dae: DenoisingAutoencoder, data: Any, steps: int, seed: int, name: str) -> DenoisingAutoencoder:
+    """The model after its training, on the CPU; kept in runs/losses, and taken from there if it is there."""
+    path = KEPT.parent / "losses" / f"{name}.safetensors"
     if not path.is_file():
-        loss, power = WEIGHED[name]
         device = pick_device("auto")
-        dae = Weighted(power, "unet(32, 64, 128)", DEFAULT_OF_CROPS, (1, None, None), loss, seed).to(device)
+        dae = dae.to(device)
         dae.precision = pick_precision("auto", device)
         fit(dae, data, Recipe(steps=steps, batch=32, lr=0.003, augment="turn", seed=seed))
         path.parent.mkdir(parents=True, exist_ok=True)

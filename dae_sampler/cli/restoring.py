@@ -85,9 +85,7 @@ class Job:
         if not self.whole and self.places.resume:
             raise InputError("`resume` is for picture files and a model of any size: leave it out, and begin anew")
         if self.resize and not self.dae.shape[1]:
-            raise InputError(
-                "`resize` is for a model of one size, and this one takes pictures as they are: leave it out"
-            )
+            raise InputError("`resize` is for a model of one size; this one takes any, so leave it out")
         if self.whole:
             count, notes, skipped = self._files()
         else:  # images in batches are the first process's

@@ -166,8 +166,8 @@ def crops_of(data: Dataset, side: int, pad: bool = False) -> Crops:
     notes, small = data.notes, min(height, width) < side
     if small and not pad:
         raise InputError(
-            f"{data.name} has images of {width}x{height}: choose a `crop` of at most {min(height, width)}, or `fit` pad "
-            "to have them continued by reflection"
+            f"{data.name} has images of {width}x{height}: choose a `crop` of at most {min(height, width)}, or `fit` "
+            "pad to have them continued by reflection"
         )
     if small:
         notes = (*notes, f"images of {width}x{height} are smaller than the crop and were padded by reflection")
