@@ -75,7 +75,7 @@ def trained(
     loss: str = "bce",
     batch: int = BATCH,
     lr: float = 3e-3,
-    augment: str = "turn",
+    augment: str | None = "turn",
     start: str = "",
 ) -> DenoisingAutoencoder:
     """A model of any size, trained on crops; on the CPU. It is kept in ``MODELS``, and taken from there if it is.
@@ -184,7 +184,12 @@ def pages(data: Path, names: list[str], side: int = 96) -> Crops:
     folder = data / "documents"
     clean, dirty = ([folder / kind / name for name in names] for kind in ("clean", "dirty"))
     pairs = some_pairs({path.name: path for path in clean}, {path.name: path for path in dirty}, side, channels=1)
-    return Stained(**{known.name: getattr(pairs, known.name) for known in fields(Crops) if known.init})
+    return Stained(**_entered(pairs))
+
+
+def _entered(crops: Crops) -> dict[str, Any]:
+    """What crops were made of."""
+    return {known.name: getattr(crops, known.name) for known in fields(Crops) if known.init}
 
 
 def background(dirty: Tensor) -> Image.Image:
@@ -231,7 +236,13 @@ def errors_of(made: dict[str, list[Tensor]], clean: list[Tensor], alike: Tensor)
 
 @app.command()
 def documents(
-    data: Data, split: str = "by-text", steps: Steps = 3000, seed: Seed = 0, side: int = 64, losses: str = "bce,mse,mae"
+    data: Data,
+    split: str = "by-text",
+    steps: Steps = 3000,
+    seed: Seed = 0,
+    side: int = 64,
+    losses: str = "bce,mse,mae",
+    plain: Annotated[bool, typer.Option("--plain", help="By BCE also without second stains and turns.")] = False,
 ) -> None:
     """RMSE over all pixels of the test pages, by the same network and one loss after another."""
     began = time.monotonic()
@@ -242,6 +253,10 @@ def documents(
     for loss in losses.split(","):
         dae = for_pictures(trained(f"documents-{split}-{loss}", crops, "given", steps, seed, loss=loss))
         made[f"pairs, by {loss}"] = [denoise(dae, page) for page in dirty]
+    if plain:
+        name, crops = f"documents-{split}-plain", Crops(**_entered(crops))
+        dae = for_pictures(trained(name, crops, "given", steps, seed, augment=None))
+        made["pairs as they are, by bce"] = [denoise(dae, page) for page in dirty]
     header, rows = errors_of(made, clean, alike)
     chosen = sorted(range(len(dirty)), key=lambda i: alike[i].item())[:3]  # the strangest stains
     best = made[f"pairs, by {losses.partition(',')[0]}"]
@@ -380,12 +395,14 @@ def astronomy(data: Data, steps: Steps = 2000, seed: Seed = 0, side: int = 64) -
     others = _only(all_frames, which)
     alone = replace(_only(all_frames, ~which), things=None)
     shown = []
-    for name, crops, corruption, options in (
-        ("frames on frames", others, "given", {}),
-        ("blind spots on one frame", alone, "blindspot(0.02)", {}),
-        ("blind spots on one frame, known noise", alone, "blindspot(0.02)", {"noise": sigma}),
+    for name, model, crops, corruption, options in (
+        ("frames on frames", "given", others, "given", {}),
+        ("blind spots on one frame, 1 of 50 hidden", "blindspot", alone, "blindspot(0.02)", {}),
+        ("the same, known noise", "blindspot", alone, "blindspot(0.02)", {"noise": sigma}),
+        ("blind spots on one frame, 1 of 16 hidden", "blindspot-16", alone, "blindspot(1/16)", {}),
+        ("one frame, noised again", "renoise", alone, f"renoise({sigma:.6f}, 0.5)", {}),
     ):
-        dae = for_pictures(trained(corruption.partition("(")[0] + "-stars", crops, corruption, steps, seed))
+        dae = for_pictures(trained(f"{model}-stars", crops, corruption, steps, seed))
         made = denoise(dae, scaled, **options) * (span[1] - span[0])
         rows.append([name, f"{error(i, made):.2f}"])
         truth = torch.cat([frames[:i], frames[i + 1 :]]).mean(0)
