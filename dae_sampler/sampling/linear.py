@@ -186,15 +186,20 @@ def smoothest(operator: Operator, y: Tensor, noise: float) -> Tensor:
     """A pseudo-inverse of y: argmin_x |y - A x|^2 / noise^2 + |grad x|^2 / SLOPE^2 (Tikhonov), roughly solved.
 
     It is smooth where y does not tell, so that holes are filled from their edges; the middle of holes too wide for that
-    has the mean of each channel. Noise below :data:`LEAST` counts as that.
+    has the mean of each channel. Noise below :data:`LEAST` counts as that. Where A merges channels they are alike: the
+    smoothest colours of a grey picture would be green where it is bright and violet where it is dark.
     """
     laplacian, weight = Convolution(EDGES), (max(noise, LEAST) / SLOPE) ** 2
+    b = operator.adjoint(operator.measured(y))
+    merged = b.shape[1] > y.shape[1]
+
+    def alike(x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True).expand_as(x) if merged else x
 
     def normal(x: Tensor) -> Tensor:
-        return operator.adjoint(operator.apply(x)) + weight * laplacian.apply(x)
+        return alike(operator.adjoint(operator.apply(x)) + weight * laplacian.apply(x))
 
-    b = operator.adjoint(operator.measured(y))
-    flat = operator.adjoint(operator.apply(torch.ones_like(b)))
+    b, flat = alike(b), alike(operator.adjoint(operator.apply(torch.ones_like(b))))
     mean = b.sum((2, 3), keepdim=True) / flat.sum((2, 3), keepdim=True).clamp(min=1e-6)
     mean = mean.expand_as(b)
     return mean + conjugate_gradients(normal, b - normal(mean), tolerance=ROUGHLY)

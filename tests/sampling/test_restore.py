@@ -270,6 +270,14 @@ def test_the_smoothest_picture_fills_holes_from_their_edges(noise):
     torch.testing.assert_close(smoothest(Mask(keep), flat * keep, noise), flat, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("text", ["grey", "blur(0.8)+grey"])
+def test_the_smoothest_picture_of_a_grey_one_is_grey(text):
+    x = torch.linspace(0.2, 0.8, 24).expand(1, 3, 16, 24)
+    made = smoothest(parse(text), parse(text).apply(x), 0.01)
+    torch.testing.assert_close(made, x, atol=0.03, rtol=0)
+    torch.testing.assert_close(made[:, :1].expand_as(made), made, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(("high", "filled"), [(0.4, True), (20, False)])
 def test_inpainting_begins_from_a_smooth_fill_where_noise_hides_no_picture(high, filled):
     dae, x, keep = Same(), torch.full((1, 3, 9, 12), 0.3), torch.ones(9, 12, dtype=torch.bool)
