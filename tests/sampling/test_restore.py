@@ -1,5 +1,7 @@
 """Restoration guided by measurements: operators against dense algebra and Pillow, the posterior of Gaussian data."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from PIL import Image
 import dae_sampler
 from dae_sampler import InputError, corruption
 from dae_sampler.card import Card
+from dae_sampler.evaluation.fidelity import psnr
 from dae_sampler.sampling import Mask, Measured, Pair, tasks
 from dae_sampler.sampling.guidance import squared_error
 from dae_sampler.sampling.linear import conjugate_gradients, smoothest
@@ -141,6 +144,14 @@ def test_hqs_serves_to_restore_alone_and_begins_below_noise_that_hides_the_pictu
     for task in ("denoise", "refine"):
         with pytest.raises(InputError, match=f"hqs does not go with the task {task}"):
             resolve(task, dae, "hqs", level=0.1)
+
+
+def test_much_noise_and_blur_leave_no_spots():
+    cat = Image.open(Path(__file__).parents[2] / "docs" / "images" / "chelsea.png").convert("RGB")
+    x = torch.from_numpy(np.array(cat.crop((140, 110, 204, 174)))).permute(2, 0, 1)[None] / 255
+    a = parse("blur(4)")
+    made = dae_sampler.restore(dae_sampler.load("photo-colour"), tasks.measure(a, x, 0.2), a, noise=0.2)
+    assert psnr(made, x) > 22  # with spots 19
 
 
 def test_samples_of_the_identity_have_the_posterior_mean_and_variance():
