@@ -56,6 +56,19 @@ def test_tiles_give_what_the_whole_picture_gives(size):
     assert (Tiled(dae, tile=16, halo=0)(x, 0.1) - dae(x, 0.1)).abs().max() > 1e-4 or max(size) <= 64
 
 
+@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 0.01)])
+def test_one_seed_gives_one_result_however_it_is_computed(precision, bound):
+    dae = random()
+    dae.precision = precision
+    x, plan = torch.rand(3, 1, 40, 56), {"level": 0.1, "sampler": "walk", "steps": 3, "seed": 1}
+    together = dae_sampler.refine(dae, x, **plan)
+    for one, options in ((dae, {"batch": 1}), (dae, {"batch": 2}), (Tiled(dae, tile=16, halo=dae.card.radius), {})):
+        made = dae_sampler.refine(one, x, **plan, **options)
+        assert (made - together).square().mean().sqrt() < bound
+    other = dae_sampler.refine(dae, x, **plan | {"seed": 2})
+    assert (other - together).square().mean().sqrt() > 2 * bound
+
+
 def test_tiles_of_something_simple_are_the_whole():
     x = torch.rand(1, 2, 33, 50)
     for tile in (4, 8, 64):
