@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from ..spec import parse_number
-from .console import Bar, console, print_json, say, say_notes
+from .console import Bar, console, counted, print_json, say, say_notes
 from .loading import load_for_pictures, say_kinds
 from .options import Compute, How
 
@@ -66,6 +66,6 @@ def restoring(
         numbers = (f"{row.level:.4g}", f"{row.psnr_before:.2f}", f"{row.psnr:.2f}")
         table.add_row(row.picture, *numbers, f"{row.ssim_before:.4f}", f"{row.ssim:.4f}")
     console.print(table)
-    say(f"noise added to {source}, and removed by {plan}, {plan.steps} steps, seed {compute.seed}")
+    say(f"noise added to {source}, and removed by {plan}, {counted(plan.steps, 'step')}, seed {compute.seed}")
     if pair:
         say_kinds(kinds, *pair)

@@ -185,7 +185,7 @@ def test_images_of_many_channels_can_be_trained_on(command):
 def test_the_current_folder_may_hold_the_truth(command, models):
     Image.new("L", (8, 8), 99).save("a.png")
     words = [models / "1.safetensors", "--steps", 1, "--level", "0.1"]
-    assert "1 pictures of ." in command("evaluate", *words, "--test", ".")
+    assert "mean of 1" in command("evaluate", *words, "--test", ".")
     assert "PSNR" in command("denoise", words[0], "a.png", *words[1:], "--truth", ".", "--out", "out")
 
 
