@@ -1,7 +1,10 @@
 """A model as an ONNX graph: it computes what the model does, whatever the batch and the size."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +94,13 @@ def test_the_page_samples_digits_without_torch(tmp_path, monkeypatch):
     exec(compile(exported, str(PAGE), "exec"), names)
     x = torch.rand(5, 1, 64, 16)
     torch.testing.assert_close(names["program"].module()(x, torch.full((5,), 0.3)), names["dae"](x, 0.3))
+
+
+def test_exporting_reports_to_nobody(tmp_path):
+    save(DenoisingAutoencoder("dense(4)", "gaussian(0.02..20)", (1, 8, 8)), tmp_path / "m.safetensors")
+    words = ["export", tmp_path / "m.safetensors", tmp_path / "m.onnx"]
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    subprocess.run([sys.executable, "-m", "dae_sampler", *words], check=True, env=environment | places)
+    assert (tmp_path / "m.onnx").is_file()
+    assert not list(tmp_path.rglob("*onnxruntime*"))  # what it keeps to send
