@@ -328,12 +328,12 @@ def shown() -> None:
 @app.command()
 def losses(photos: Photos, steps: int = 600, seeds: int = 2) -> None:
     """Equal steps by BCE, MSE of the noise, L1, weights by level, and not told the level, on pictures held out."""
-    data, rows, began = named.load_crops(str(photos / "train400"), 48), [], time.monotonic()
+    data, clean, rows, began = named.load_crops(str(photos / "train400"), 48), held_out(photos), [], time.monotonic()
     for name, (loss, power, corruption) in WEIGHED.items():
         for seed in range(seeds):
             dae = Weighted(power, NET, corruption, (1, None, None), loss, seed)
             dae = trained(dae, data, steps, seed, f"{list(WEIGHED).index(name)}-{steps}-{seed}")
-            rows.append([name, seed, *quality(dae, held_out(photos, data))])
+            rows.append([name, seed, *quality(dae, clean)])
             print(rows[-1], flush=True)
     fill(TABLES, "losses", ["loss", "seed", "σ = 15", "25", "50"], rows, time.monotonic() - began)
 
@@ -341,23 +341,24 @@ def losses(photos: Photos, steps: int = 600, seeds: int = 2) -> None:
 @app.command()
 def minutes(photos: Photos, seed: int = 0) -> None:
     """Minutes of training, parameters and crops, and what they give on pictures held out; and BM3D."""
-    rows = []
+    rows, clean = [], held_out(photos)
     for net, side, steps in RUNS:
         data = named.load_crops(str(photos / "train400"), side)
         dae = DenoisingAutoencoder(net, DEFAULT_OF_CROPS, (1, None, None), "bce", seed)
         size = f"{sum(p.numel() for p in dae.parameters()) / 1e6:.2f} M"
         dae = trained(dae, data, steps, seed, f"{net}-{side}-{steps}-{seed}")
         took = f"{dae.card.training['seconds'] / 60:.1f}"
-        rows.append([f"`{net}`", size, side, steps, took, *quality(dae, held_out(photos, data))])
+        rows.append([f"`{net}`", size, side, steps, took, *quality(dae, clean)])
         print(rows[-1], flush=True)
-    rows.append(["BM3D", "", "", "", "", *quality(bm3d, held_out(photos, data))])
+    rows.append(["BM3D", "", "", "", "", *quality(bm3d, clean)])
     fill(TABLES, "minutes", ["network", "parameters", "crop", "steps", "minutes", "σ = 15", "25", "50"], rows)
 
 
-def held_out(photos: Path, data: Any) -> list[Tensor]:
-    """The pictures that training on ``data`` leaves out."""
-    chosen = every_kth(len(data), Recipe().validation_size(len(data))).tolist()
-    return [x for (_, _, x), out in zip(pictures(photos / "train400"), chosen, strict=True) if out]
+def held_out(photos: Path) -> list[Tensor]:
+    """The pictures of ``train400`` that training leaves out."""
+    every = [x for _, _, x in pictures(photos / "train400")]
+    chosen = every_kth(len(every), Recipe().validation_size(len(every))).tolist()
+    return [x for x, out in zip(every, chosen, strict=True) if out]
 
 
 def quality(method: Method, clean: list[Tensor]) -> list[str]:

@@ -20,8 +20,7 @@ from .errors import InputError
 from .files import check_writable, replacing
 from .noise import ImageNoise
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-"""From 1.29 on, onnxruntime reports each session to its makers unless it is told not to."""
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime, from 1.29 on, reports sessions to its makers
 
 TOLERANCE = 1e-4
 """How far a pixel of the graph may be from the model's."""

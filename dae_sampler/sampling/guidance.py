@@ -111,8 +111,9 @@ def squared_error(card: Card, sigma: Tensor) -> Tensor:
 
 
 def renewed_error(sigma: Tensor) -> Tensor:
-    """rho^2 = sigma^2 / 2, for samplers that draw all noise anew at each level.
+    """rho^2 = sigma^2 / 2, of any shape, for samplers that draw all noise anew at each level.
 
+    sigma^2 is the weight of half-quadratic splitting, as DPIR and DiffPIR have it (Zhang et al. 2021, Zhu et al. 2023).
     The mean squared error is a mean over directions, in most of which data does not vary and r does not err. Where r
     errs, it does so by about sigma, for x_tilde says no more; y then weighs too little. By sigma^2 it weighs as an
     observation independent of x_tilde, and what it brings of its noise across the data the next calls take out. Half,

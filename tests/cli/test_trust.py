@@ -110,7 +110,7 @@ def test_a_closed_terminal_leaves_whole_pictures_and_the_rest_can_be_made(comman
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
     for i in range(20):
         Image.fromarray(pixels).save(f"f/{i}.png")
-    words = ["denoise", models / "1.safetensors", "f", "--level", "0.1", "--out", "out"]
+    words = ["denoise", models / "1.safetensors", "f", "--level", "0.1", "--steps", "10", "--out", "out"]
     process = subprocess.Popen([sys.executable, "-m", "dae_sampler", *words], stderr=subprocess.PIPE, text=True)
     request.addfinalizer(process.kill)
     while process.poll() is None and len(list(Path("out").glob("[0-9]*.png"))) < 2:

@@ -63,7 +63,7 @@ def test_a_command_works_with_its_extra_or_names_it(command, model, tmp_path, ex
 
 def test_a_tiff_of_lzw_is_restored_with_codecs_or_names_them(command, picture_model, tmp_path):
     Image.new("L", (16, 16), 9).save(tmp_path / "x.tif", compression="tiff_lzw")
-    _restored_or_named(command, "imagecodecs", "codecs", "x.tif", "y.tif")
+    _restored_or_named(command, "imagecodecs", "codecs", "x.tif", "y.tif", "L", (16, 16))
 
 
 def test_a_heic_is_restored_with_its_extra_or_names_it(command, picture_model, tmp_path):
@@ -73,14 +73,15 @@ def test_a_heic_is_restored_with_its_extra_or_names_it(command, picture_model, t
         from_pillow(Image.new("RGB", (32, 32), (9, 99, 199))).save(tmp_path / "x.heic")
     else:
         (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    _restored_or_named(command, "pillow_heif", "heic", "x.heic", "y.png")
+    _restored_or_named(command, "pillow_heif", "heic", "x.heic", "y.png", "RGB", (32, 32))
 
 
-def _restored_or_named(command, package, extra, picture, out):
+def _restored_or_named(command, package, extra, picture, out, mode, size):
     words = ["denoise", "any.safetensors", picture, "--level", "0.1", "--out", out]
     if find_spec(package):
         command(*words)
         assert Path(out).stat().st_size
+        assert (Image.open(out).mode, Image.open(out).size) == (mode, size)
     else:
         assert f"pip install 'dae-sampler[{extra}]'" in command(*words, code=2)
         assert not Path(out).exists()
@@ -90,10 +91,13 @@ def _restored_or_named(command, package, extra, picture, out):
 def test_features_train_a_classifier_of_scikit_learn(command, model):
     from sklearn.linear_model import LogisticRegression
 
-    command("encode", model, "x.npy", "--out", "features.npz")
+    classes = np.arange(40) % 2
+    np.save("two.npy", np.load("x.npy") // 4 + 190 * classes[:, None, None].astype(np.uint8))  # dark and bright
+    command("encode", model, "two.npy", "--out", "features.npz")
     features = np.load("features.npz")["features"]
-    classes = np.arange(len(features)) % 2
-    assert LogisticRegression().fit(features, classes).predict(features).shape == classes.shape
+    fitted = LogisticRegression().fit(features, classes)
+    assert fitted.predict(features).shape == classes.shape
+    assert fitted.score(features, classes) > 0.9
 
 
 def test_without_its_extra_the_hub_is_named_as_what_is_missing(command):
