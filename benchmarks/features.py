@@ -39,7 +39,9 @@ from dae_sampler.data.pictures import bring_to
 from dae_sampler.noise import StepNoise, batch_indices
 from dae_sampler.pixels import augment, to_float
 
-TABLES = dict.fromkeys(("probe", "levels", "labels", "codes"), DOCS / "results" / "features.md")
+TABLES = dict.fromkeys(
+    ("probe", "levels", "probe-colour", "levels-colour", "labels", "codes"), DOCS / "results" / "features.md"
+)
 PENALTIES = (0.001, 0.01, 0.1)
 LEVELS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 POOLS = (1, 2, 4)
@@ -71,9 +73,14 @@ def load(shape: tuple[int, int, int], images: int, root: Path | None, folders: P
     return tuple(mixed)
 
 
-def encoded(dae: DenoisingAutoencoder, x: Tensor, **how: object) -> np.ndarray:
-    """Features of all images, (N,F)."""
-    return torch.cat([dae.encode(some, **how) for some in x.split(250)]).numpy()
+def encoded(dae: DenoisingAutoencoder, x: Tensor, pools: tuple[int, ...], **how: object) -> dict[int, np.ndarray]:
+    """Features of all images by the grid that maps are averaged over, (N,F) each; a code has none."""
+    parts: dict[int, list[Tensor]] = {pool: [] for pool in pools}
+    for some in x.split(250):
+        maps = dae.encode(some, pool=0, **how)
+        for pool, of_pool in parts.items():
+            of_pool.append(maps if maps.ndim == 2 else F.adaptive_avg_pool2d(maps, pool).flatten(1))
+    return {pool: torch.cat(of_pool).numpy() for pool, of_pool in parts.items()}
 
 
 def fitted(x: np.ndarray, y: Tensor, penalty: float) -> LogisticRegression:
@@ -100,26 +107,26 @@ def probe(
     """Accuracy by stage, level and grid on images kept out, and of what was chosen on the test half."""
     dae = dae_sampler.load(model)
     x, y, test_x, test_y = load(dae.shape, images, data_root, folders)
+    colour = "-colour" if folders else ""
     q, stages = dae.corruption, dae.net.stages
     levels = [level for level in LEVELS if q.low <= level <= q.high] if q.told else [None]
-    rows = {}
+    few, rows = slice(0, choose), {}
     for stage in stages:
         for level in levels:
-            for pool in POOLS if stage != "code" else (1,):
-                how = {"stage": stage, "level": level, "pool": pool}
-                few = slice(0, choose)
-                rows[json.dumps(how)] = chosen(encoded(dae, x[few], **how), y[few])
-                print(how, f"{100 * rows[json.dumps(how)][0]:.2f} %", flush=True)
+            how = {"stage": stage, "level": level}
+            for pool, features in encoded(dae, x[few], POOLS if stage != "code" else (1,), **how).items():
+                rows[json.dumps({**how, "pool": pool})] = chosen(features, y[few])
+            print(how, *(f"{100 * share:.2f} %" for share, _ in list(rows.values())[-len(POOLS) :]), flush=True)
     how = json.loads(max(rows, key=rows.__getitem__))
-    if not folders:
-        fill(TABLES, "levels", ["stage", *map(str, levels)], by_level(rows, stages, levels))
+    fill(TABLES, f"levels{colour}", ["stage", *map(str, levels)], by_level(rows, stages, levels))
     untrained = DenoisingAutoencoder(dae.card.net, dae.card.corruption, dae.shape).eval().requires_grad_(False)
     pixels, test_pixels = (to_float(some).flatten(1).numpy() for some in (x, test_x))
     pca = PCA(min(100, len(pixels))).fit(pixels)
     ours = "the model, `{stage}` at level {level}, means over a grid of {pool}x{pool}".format(**how)
+    pool = how.pop("pool")
     spaces = {
-        ours: (encoded(dae, x, **how), encoded(dae, test_x, **how)),
-        "the same network untrained": (encoded(untrained, x, **how), encoded(untrained, test_x, **how)),
+        ours: tuple(encoded(dae, some, (pool,), **how)[pool] for some in (x, test_x)),
+        "the same network untrained": tuple(encoded(untrained, some, (pool,), **how)[pool] for some in (x, test_x)),
         "pixels": (pixels, test_pixels),
         "100 principal components": (pca.transform(pixels), pca.transform(test_pixels)),
     }
@@ -129,8 +136,7 @@ def probe(
         near = KNeighborsClassifier(5).fit(a, y).score(b, test_y)
         table.append([name, f"{100 * linear:.2f} %", f"{100 * near:.2f} %"])
         print(table[-1], flush=True)
-    if not folders:
-        fill(TABLES, "probe", ["features", "linear probe", "k-NN, k = 5"], table)
+    fill(TABLES, f"probe{colour}", ["features", "linear probe", "k-NN, k = 5"], table)
 
 
 def by_level(rows: dict[str, tuple[float, float]], stages: list[str], levels: list[float | None]) -> list[list[str]]:
@@ -171,7 +177,7 @@ def codes(models: list[str], data_root: DataRoot = None, images: Images = 20_000
     for model in models:
         dae = dae_sampler.load(model)
         x, y, test_x, test_y = load(dae.shape, images, data_root)
-        a, b = encoded(dae, x), encoded(dae, test_x)
+        a, b = (encoded(dae, some, (1,))[1] for some in (x, test_x))
         right = fitted(a, y, PENALTIES[-1]).score(b, test_y)
         rows.append([f"`{Path(model).name}`", f"{100 * (b == 0).mean():.0f} %", f"{100 * right:.2f} %"])
     fill(TABLES, "codes", ["run", "entries that are 0", "linear probe"], rows)
