@@ -109,6 +109,7 @@ def tiles(
     data: Path,
     parts: Annotated[Path, typer.Argument(help="The folder that split wrote.")],
     half: Annotated[str, typer.Option(help="choose or report.")] = "choose",
+    table: Annotated[str, typer.Option(help="tiles, or tiles-random for a split at random.")] = "tiles",
     images: Annotated[int, typer.Option(help="At most so many of a part, to try it.")] = 0,
     seed: int = 0,
 ) -> None:
@@ -137,7 +138,7 @@ def tiles(
     for name, method in baselines(small(list(read(parts / "train", images).values())), seed).items():
         add(name, method(small(pictures)))
     if half == "report":
-        report("tiles", rows)
+        report(table, rows)
     else:
         print(rows)
 
