@@ -1,13 +1,17 @@
-"""Train a VAE and a GAN on MNIST and write 10,000 samples of each, for benchmarks/paper.py to refine.
+"""Train a VAE and a GAN and write samples of each, for benchmarks/paper.py and paper_sprites.py to refine.
 
-    python benchmarks/generators.py --data-root DATA [--out runs/generators]     # about 6 minutes on 2 cores
+    python benchmarks/generators.py --data-root DATA [--out runs/generators]     # MNIST, about 6 minutes on 2 cores
+    python benchmarks/generators.py --data runs/sprites/train.npz --out runs/sprites/generators --code 64 -n 2000
 
 Both are small on purpose and follow the usual recipes: a VAE with a Bernoulli decoder (Kingma and Welling 2014), and a
 DCGAN with the non-saturating loss (Goodfellow et al. 2014; Radford et al. 2016). The samples go to vae.npy and gan.npy,
-(10000,1,28,28) float32.
+(N,C,H,W) float32, and the weights of the VAE to vae.safetensors.
 """
 
+import math
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dae_sampler.data import named as data
@@ -24,59 +29,74 @@ from dae_sampler.losses import bce
 from dae_sampler.noise import batch_indices
 from dae_sampler.pixels import to_float
 
-BATCH, SAMPLES = 128, 10_000
+BATCH = 128
+Shape = tuple[int, int, int]
+Autocast = Callable[[], AbstractContextManager[object]]
 
 
 class VAE(nn.Module):
-    """Dense, with a Bernoulli decoder."""
+    """Dense, with a Bernoulli decoder, of images (C,H,W)."""
 
-    def __init__(self, code: int = 16) -> None:
+    def __init__(self, shape: Shape, code: int) -> None:
         super().__init__()
-        self.code = code
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 2 * code))
-        self.decoder = nn.Sequential(nn.Linear(code, 512), nn.ReLU(), nn.Linear(512, 784))
+        self.shape, self.code, pixels = shape, code, math.prod(shape)
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 512), nn.ReLU(), nn.Linear(512, 2 * code))
+        self.decoder = nn.Sequential(nn.Linear(code, 512), nn.ReLU(), nn.Linear(512, pixels))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A draw of z from q(z | x), and its mean and log variance, each (B, code)."""
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        return mean + (log_variance / 2).exp() * torch.randn_like(mean), mean, log_variance
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Means of p(x | z)."""
+        return torch.sigmoid(self.decoder(z).float()).view(-1, *self.shape)
 
     def loss(self, x: Tensor) -> Tensor:
-        mean, log_variance = self.encoder(x).chunk(2, 1)
-        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        z, mean, log_variance = self.encode(x)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         return (bce(self.decoder(z).float(), x.flatten(1)).sum(1) + kl).mean()
 
     def sample(self, n: int) -> Tensor:
-        return torch.sigmoid(self.decoder(torch.randn(n, self.code)).float()).view(n, 1, 28, 28)
+        return self.decode(torch.randn(n, self.code))
 
 
-def generator(code: int) -> nn.Sequential:
-    """DCGAN's generator: (B, code) -> (B,1,28,28)."""
-    return nn.Sequential(
-        nn.Linear(code, 64 * 49),
-        nn.Unflatten(1, (64, 7, 7)),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1),
-        nn.Sigmoid(),
-    )
+def doublings(shape: Shape) -> tuple[int, int]:
+    """The coarsest side, 7 or less, and how often it doubles to the images'."""
+    side = shape[1]
+    times = 0
+    while side > 7:
+        side, times = side // 2, times + 1
+    return side, times
 
 
-def discriminator() -> nn.Sequential:
-    """DCGAN's discriminator: (B,1,28,28) -> logit (B,1)."""
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 4, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(32, 64, 4, stride=2, padding=1),
-        nn.BatchNorm2d(64),
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        nn.Linear(64 * 49, 1),
-    )
+def generator(shape: Shape, code: int) -> nn.Sequential:
+    """DCGAN's generator: (B, code) -> (B,C,H,W)."""
+    side, times = doublings(shape)
+    width = 32 * 2 ** (times - 1)
+    layers: list[nn.Module] = [nn.Linear(code, width * side**2), nn.Unflatten(1, (width, side, side))]
+    for k in range(times):
+        after = shape[0] if k == times - 1 else width // 2
+        layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, after, 4, stride=2, padding=1)]
+        width = after
+    return nn.Sequential(*layers, nn.Sigmoid())
 
 
-def train_vae(x: Tensor, steps: int, autocast) -> Tensor:
-    """Samples of a VAE trained on ``x``."""
-    vae = VAE()
+def discriminator(shape: Shape) -> nn.Sequential:
+    """DCGAN's discriminator: (B,C,H,W) -> logit (B,1)."""
+    side, times = doublings(shape)
+    layers: list[nn.Module] = []
+    before, width = shape[0], 32
+    for k in range(times):
+        norm = [nn.BatchNorm2d(width)] if k else []
+        layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), *norm, nn.LeakyReLU(0.2)]
+        before, width = width, 2 * width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * side**2, 1))
+
+
+def train_vae(x: Tensor, steps: int, autocast: Autocast, code: int) -> VAE:
+    """A VAE trained on ``x``."""
+    vae = VAE(tuple(x.shape[1:]), code)
     optimizer = torch.optim.Adam(vae.parameters(), 1e-3)
     for step in range(steps):
         with autocast():
@@ -84,13 +104,13 @@ def train_vae(x: Tensor, steps: int, autocast) -> Tensor:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    with torch.inference_mode():
-        return vae.sample(SAMPLES)
+    return vae
 
 
-def train_gan(x: Tensor, steps: int, autocast, code: int = 64) -> Tensor:
-    """Samples of a GAN trained on ``x``."""
-    g, d = generator(code), discriminator()
+def train_gan(x: Tensor, steps: int, autocast: Autocast, code: int = 64) -> Callable[[int], Tensor]:
+    """The sampler of a GAN trained on ``x``: n -> (n,C,H,W)."""
+    shape = tuple(x.shape[1:])
+    g, d = generator(shape, code), discriminator(shape)
     by_g, by_d = (torch.optim.Adam(net.parameters(), 2e-4, betas=(0.5, 0.999)) for net in (g, d))
     for step in range(steps):
         real = to_float(x[batch_indices(1, step, BATCH, len(x))])
@@ -106,27 +126,41 @@ def train_gan(x: Tensor, steps: int, autocast, code: int = 64) -> Tensor:
         loss.backward()
         by_g.step()
     g.eval()
-    with torch.inference_mode():
-        return torch.cat([g(torch.randn(1000, code)) for _ in range(SAMPLES // 1000)])
+    return lambda n: torch.cat([g(torch.randn(len(some), code)) for some in torch.empty(n).split(500)])
 
 
 def main(
-    data_root: Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA")],
+    data_root: Annotated[Path | None, typer.Option(envvar="DAE_SAMPLER_DATA")] = None,
+    source: Annotated[str, typer.Option("--data", help="A named set, a folder or an array.")] = "mnist",
     out: Path = Path("runs/generators"),
+    code: Annotated[int, typer.Option(help="Numbers in the code of the VAE.")] = 16,
+    n: Annotated[int, typer.Option("-n", help="Samples of each.")] = 10_000,
     vae_steps: int = 10_000,
     gan_steps: int = 5_000,
 ) -> None:
     """Train both and write their samples."""
-    x = data.load("mnist", root=Path(data_root)).images
+    x = data.load(source, root=data_root).images
     bfloat16 = pick_precision("auto", pick_device("cpu")) == "bfloat16"
     out.mkdir(parents=True, exist_ok=True)
-    for name, train, steps in (("vae", train_vae, vae_steps), ("gan", train_gan, gan_steps)):
-        torch.manual_seed(0)
-        began = time.monotonic()
-        samples = train(x, steps, lambda: torch.autocast("cpu", torch.bfloat16, enabled=bfloat16))
+
+    def autocast() -> AbstractContextManager[object]:
+        return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+
+    def keep(name: str, began: float, sampler: Callable[[int], Tensor]) -> None:
+        with torch.inference_mode():
+            samples = sampler(n)
         np.save(out / f"{name}.npy", samples.numpy())
         save_picture(grid(samples[:64]), out / f"{name}.png")
-        print(f"{name}: {steps} steps in {time.monotonic() - began:.0f} s, wrote {out / name}.npy", flush=True)
+        print(f"{name}: trained in {time.monotonic() - began:.0f} s, wrote {out / name}.npy", flush=True)
+
+    torch.manual_seed(0)
+    began = time.monotonic()
+    vae = train_vae(x, vae_steps, autocast, code)
+    keep("vae", began, vae.sample)
+    save_file(vae.state_dict(), out / "vae.safetensors")
+    torch.manual_seed(0)
+    began = time.monotonic()
+    keep("gan", began, train_gan(x, gan_steps, autocast))
 
 
 if __name__ == "__main__":

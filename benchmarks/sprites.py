@@ -116,24 +116,38 @@ def told(net: Classifiers, images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(numbers), torch.cat(sure)
 
 
+class Judge:
+    """The classifiers that lie in ``folder``, and the training sprites, to which distances are taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self.net = Classifiers()
+        self.net.load_state_dict(load_file(folder / "classifiers.safetensors"))
+        self.net.eval().requires_grad_(False)
+        self.images, self.known = read(folder / "train.npz")
+        self.real = embed(self.net.features, self.images)
+
+    def told(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The attributes of images (N,5), and whether they are valid (N,)."""
+        found, sure = told(self.net, images)
+        return found, sure > SURE
+
+    def distance(self, images: Tensor) -> str:
+        """The Fréchet distance in the classifiers' features."""
+        return f"{metrics.frechet(self.real, embed(self.net.features, images)):.2f}"
+
+
 @app.command()
 def judge(folder: Folder, model: str, n: Annotated[int, typer.Option("-n")] = 2000, steps: int | None = None) -> None:
     """The shares of valid samples and of new ones among them, and the distance beside its floor."""
-    began = time.monotonic()
-    (x, known), (test, held) = read(folder / "train.npz"), read(folder / "held-out.npz")
-    net = Classifiers()
-    net.load_state_dict(load_file(folder / "classifiers.safetensors"))
-    net.eval().requires_grad_(False)
-    real = embed(net.features, x)
+    began, by = time.monotonic(), Judge(folder)
+    test, held = read(folder / "held-out.npz")
     new = combination(held).unique()
-    share = len(new) / len(torch.cat([combination(known), combination(held)]).unique())
+    share = len(new) / len(torch.cat([combination(by.known), combination(held)]).unique())
 
     def row(name: str, images: Tensor) -> list[Any]:
-        found, sure = told(net, images)
-        valid = sure > SURE
+        found, valid = by.told(images)
         fresh = torch.isin(combination(found), new)[valid].double().mean().item() if valid.any() else 0.0
-        distance = metrics.frechet(real, embed(net.features, images))
-        return [name, len(images), f"{valid.double().mean():.1%}", f"{fresh:.1%}", f"{distance:.2f}"]
+        return [name, len(images), f"{valid.double().mean():.1%}", f"{fresh:.1%}", by.distance(images)]
 
     rows = [row("real, held out", test), row(f"samples; held out are {share:.1%}", sample(load(model), n, steps=steps))]
     fill(TABLES, "sprites", ["", "images", "valid", "new among them", "distance"], rows, time.monotonic() - began)
