@@ -271,3 +271,9 @@ def _cure_of_floats(low: float, high: float, beyond: float) -> str:
 
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "that of a number"
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether all channels of (H,W,C) are equal."""
+    parts = (pixels[:1], pixels)  # colour mostly shows in the first row
+    return all((part == part[..., :1]).all() for part in parts)

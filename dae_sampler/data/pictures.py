@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError, unknown
+from ..pixels import is_grey
 from . import deep
 
 FITS = ("crop", "pad", "squash")
@@ -69,9 +70,8 @@ def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | 
             if picture.has_transparency_data:
                 picture, more = _laid(path, picture.convert("RGBA"), over)
                 remarks |= more
-            grey = picture.mode in ("1", "L")
-            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
-            return Picture(pixels[..., None] if grey else _grey_if_it_is(pixels), remarks)
+            pixels = np.atleast_3d(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+            return Picture(pixels[..., :1] if is_grey(pixels) else pixels, remarks)
     except (InputError, MemoryError):  # of which the second says nothing of the file
         raise
     except UnidentifiedImageError as error:
@@ -94,7 +94,7 @@ def _unreadable(path: Path | BinaryIO, error: Exception) -> InputError:
 
 def _in_depth(path: Path, over: str) -> Picture:
     pixels, remarks = deep.read(path, over)
-    return Picture(pixels if pixels.shape[2] == 1 else _grey_if_it_is(pixels), remarks)
+    return Picture(pixels[..., :1] if is_grey(pixels) else pixels, remarks)
 
 
 def header(path: Path) -> Header | None:
@@ -226,14 +226,6 @@ def _laid(path: Path | BinaryIO, rgba: Image.Image, over: str) -> tuple[Image.Im
         return laid, {"empty": f"{path} is wholly transparent"}
     other = OVER[over == "black"]
     return laid, {"blank": f"{path} is blank once its transparency is laid over {over}: lay it over {other}"}
-
-
-def _grey_if_it_is(pixels: np.ndarray) -> np.ndarray:
-    """One channel of (H,W,3) where all are equal."""
-    for part in (pixels[:1], pixels):  # colour mostly shows in the first row
-        if (part != part[..., :1]).any():
-            return pixels
-    return pixels[..., :1]
 
 
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ...errors import InputError
+from ...pixels import is_grey
 from ..folder import STUBS
 from .colour import to_rgb
-from .picture import Page, check_memory, is_grey, upright
+from .picture import Page, check_memory, upright
 from .tags import DamagedError
 
 _ONE_PICTURE = frozenset({"ICNS", "ICO", "MPO", "PSD"})

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import InputError
+from ...pixels import is_grey
 from .tags import Layout, Tags
 
 GREY, WHITE_IS_LEAST, RGB = 1, 0, 2
@@ -202,12 +203,6 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-def is_grey(pixels: np.ndarray) -> bool:
-    """Whether all three channels of (H,W,3) are equal."""
-    parts = (pixels[:1], pixels)  # colour mostly shows in the first row
-    return all((part == part[..., :1]).all() for part in parts)
 
 
 def assemble(path: Path, kind: str, pages: list[Page], metadata: Metadata, notes: dict[str, str]) -> PictureFile:
