@@ -22,6 +22,7 @@ from .card import MAX_POOL
 from .errors import InputError, unknown
 from .nets import stages_of
 from .pixels import to_float
+from .tiles import Tiled
 
 if TYPE_CHECKING:
     from .dae import DenoisingAutoencoder
@@ -85,7 +86,8 @@ def usual(dae: DenoisingAutoencoder) -> dict[str, Any]:
 class Encoder(nn.Module):
     """Images (B,C,H,W) in [0,1], floats or uint8 -> features, float32 (B,F), or maps (B,F,H',W') where ``pool`` is 0.
 
-    A plain module: it goes into any loop, and gradients reach the weights of ``dae`` that lead to the stage.
+    A plain module: it goes into any loop, and gradients reach the weights of ``dae`` that lead to the stage. Large
+    pictures of a model of any size are computed in tiles.
 
     Args:
         dae: the model; shared, not copied. :meth:`.DenoisingAutoencoder.encoder` gives one of its own.
@@ -99,11 +101,16 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor:
         x = to_float(torch.as_tensor(x, device=self.dae.device))
+        h = self._maps(x) if self.dae.shape[1] else Tiled(self.dae).each(self._maps, x, self._shrink())
+        return F.adaptive_avg_pool2d(h, self.encoding.pool).flatten(1) if h.ndim > 2 and self.encoding.pool else h
+
+    def _maps(self, x: Tensor) -> Tensor:
         return self.dae._run(self._inner, self.dae.corruption.intact(x), self.encoding.level)
+
+    def _shrink(self) -> int:
+        side = self.dae.card.stride
+        return side // self._maps(torch.zeros(1, self.dae.shape[0], side, side, device=self.dae.device)).shape[-1]
 
     def _inner(self, x_in: Tensor, c: Tensor | None) -> Tensor:
         inner: Callable[..., Iterator[Tensor]] = getattr(self.dae.net, "inner")  # noqa: B009 - a type checker asks
-        h = next(islice(inner(x_in, c), self.index, None))  # what comes later is not computed
-        if h.ndim == 2 or not self.encoding.pool:
-            return h
-        return F.adaptive_avg_pool2d(h.float(), self.encoding.pool).flatten(1)
+        return next(islice(inner(x_in, c), self.index, None))  # what comes later is not computed

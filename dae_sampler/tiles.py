@@ -27,15 +27,21 @@ OnTile = Callable[[int], None]
 
 
 def tiled(
-    function: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int, on_tile: OnTile | None = None
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    tile: int,
+    halo: int,
+    on_tile: OnTile | None = None,
+    shrink: int = 1,
 ) -> Tensor:
     """``function`` of ``x`` (B,C,H,W), by tiles of ``tile`` pixels square with ``halo`` pixels around them.
 
     Args:
-        function: (B,C,h,w) -> (B,C',h,w).
+        function: (B,C,h,w) -> (B,C',h/shrink,w/shrink), rounded up.
         x: images of any size.
         tile, halo: multiples of the function's stride; memory beyond the images grows with them alone.
         on_tile: told of each tile.
+        shrink: how many pixels one of the function's is wide; divides the stride.
     """
     height, width = x.shape[2:]
     out: Tensor | None = None
@@ -44,9 +50,10 @@ def tiled(
         above, before = max(0, top - halo), max(0, left - halo)
         made = function(x[:, :, above : top + tile + halo, before : left + tile + halo])
         if out is None:
-            out = made.new_empty(len(x), made.shape[1], height, width)
-        middle = made[:, :, top - above :, left - before :][:, :, :tile, :tile]
-        out[:, :, top : top + tile, left : left + tile] = middle
+            out = made.new_empty(len(x), made.shape[1], -(-height // shrink), -(-width // shrink))
+        of_tile, (down, right) = tile // shrink, ((top - above) // shrink, (left - before) // shrink)
+        place = out[:, :, top // shrink :, left // shrink :][:, :, :of_tile, :of_tile]
+        place.copy_(made[:, :, down:, right:][:, :, :of_tile, :of_tile])
         if on_tile:
             on_tile(len(places))
     return x if out is None else out
@@ -71,9 +78,13 @@ class Tiled:
         self.tile, self.halo = (up(side, step) for side in (tile, halo))
 
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
+        return self.each(lambda some: self.dae(some, level), x)
+
+    def each(self, function: Callable[[Tensor], Tensor], x: Tensor, shrink: int = 1) -> Tensor:
+        """Another function of the model, of the whole of a small picture, or by tiles, see :func:`tiled`."""
         if max(x.shape[2:]) <= self.tile + 2 * self.halo:
-            return self.dae(x, level)
-        return tiled(lambda some: self.dae(some, level), x, self.tile, self.halo, self.on_tile)
+            return function(x)
+        return tiled(function, x, self.tile, self.halo, self.on_tile, shrink)
 
 
 class ByChannel:

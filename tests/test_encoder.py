@@ -45,6 +45,20 @@ def test_maps_are_pooled_to_their_means():
     torch.testing.assert_close(dae.encode(x, stage="down2", pool=2), halves.mean((3, 4)).flatten(1))
 
 
+@pytest.mark.parametrize("stage", ["down1", "down2", "up1"])
+def test_a_large_picture_is_encoded_in_tiles_as_the_whole_would_be(stage, monkeypatch):
+    dae = DenoisingAutoencoder("unet(8, 16)", "gaussian(0.02..20)", (1, None, None)).eval()
+    x, seen = torch.rand(1, 1, 21, 701), []
+    inner = dae.net.inner
+    monkeypatch.setattr(dae.net, "inner", lambda x_in, c: seen.append(x_in.shape[-1]) or inner(x_in, c))
+    in_tiles = dae.encode(x, stage=stage, pool=0)
+    assert max(seen) < 701
+    monkeypatch.setattr("dae_sampler.tiles.Tiled.each", lambda self, function, x, shrink: function(x))
+    whole = dae.encode(x, stage=stage, pool=0)
+    assert max(seen) == 701
+    torch.testing.assert_close(in_tiles, whole, atol=1e-5, rtol=1e-4)
+
+
 def test_gradients_reach_the_encoder_and_leave_the_model(tmp_path):
     save(DenoisingAutoencoder("unet(8)", "gaussian(0.02..20)", (1, 8, 8)), tmp_path / "m.safetensors")
     dae = load(tmp_path / "m.safetensors")
