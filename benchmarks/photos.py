@@ -380,7 +380,7 @@ WEIGHED = {
 }
 """Losses, the power of 1/sigma that they are weighed by, and the corruption."""
 RUNS = (
-    *((NET, 48, steps) for steps in (75, 150, 300, 600)),
+    *((NET, 48, steps) for steps in (75, 150, 300, 600, 2400)),
     *((net, 48, 300) for net in ("unet(16, 32, 64)", "unet(48, 96, 192)")),
     *((NET, side, 300 * 48**2 // side**2) for side in (32, 64, 96)),  # as many pixels
 )
