@@ -186,6 +186,16 @@ def _from_format_2(facts: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in info.items() if name not in names | {"sampler", "from"}}
     plans = {"sample": {"sampler": best.get("name"), "steps": best.get("steps")}} if best else {}
     same = {name: facts.get(name) for name in ("net", "corruption", "loss")}
+    same["net"] = _with_its_patch(same["net"], shape)
     objective = "median" if same["loss"] == "mae" else "mean"
     rest = {"channels": shape[0], "size": shape[1:], "plans": plans, "objective": objective}
     return {**kept, **same, **moved, **rest, "start": info.get("from", "")}
+
+
+def _with_its_patch(net: Any, shape: list[Any]) -> Any:
+    """The text of a U-Net of 64 to 95 pixels with the patch that was its default when it was written."""
+    side = max((side for side in shape[1:] if isinstance(side, int)), default=0)
+    if not isinstance(net, str) or not net.startswith("unet") or "patch" in net or not 64 <= side < 96:
+        return net
+    given = net.removeprefix("unet").strip("() ")
+    return f"unet({given}, patch=2)" if given else "unet(patch=2)"

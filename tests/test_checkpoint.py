@@ -141,3 +141,15 @@ def test_any_metadata_loads_or_is_refused_in_words(dae, tmp_path, changes):
     )
     with contextlib.suppress(InputError):
         load(path)
+
+
+@pytest.mark.parametrize(("net", "now"), [("unet", "unet(patch=2)"), ("unet(8, 16)", "unet(8, 16, patch=2)")])
+def test_a_unet_of_64_pixels_from_before_its_patches_grew_still_loads(tmp_path, net, now):
+    old = DenoisingAutoencoder(now, "gaussian(0.5)", (1, 64, 64)).eval()
+    save(old, tmp_path / "m.safetensors")
+    _, digest = checkpoint.read_card(tmp_path / "m.safetensors")
+    facts = {"format": 2, "net": net, "corruption": "gaussian(0.5)", "loss": "bce", "shape": [1, 64, 64], "info": {}}
+    weights = {name: weight.contiguous() for name, weight in old.state_dict().items()}
+    save_file(weights, tmp_path / "m.safetensors", metadata={checkpoint.KEY: json.dumps(facts | {"sha256": digest})})
+    x = torch.rand(1, 1, 64, 64)
+    torch.testing.assert_close(load(tmp_path / "m.safetensors", precision="float32")(x, 0.5), old(x, 0.5))

@@ -1,4 +1,4 @@
-"""A small U-Net made for speed on CPUs: the first convolution sees 2x2 patches as channels, so most work happens at a
+"""A small U-Net made for speed on CPUs: the first convolution sees patches as channels, so most work happens at a
 quarter of the pixels or less, in channels_last memory, with LayerNorm over channels (Ronneberger et al. 2015; Ho et al.
 2020).
 """
@@ -32,7 +32,7 @@ class UNet(nn.Module):
         widths: channels of each stage, 8 to 1024, at most 8 of them; a stage has half the side of the one before. By
             default 32, 64, then 128, as many as it takes to come to 4x4 pixels or less.
         blocks: residual blocks per stage, in the encoder and again in the decoder, 1 to 16.
-        patch: side of the patches that become channels; 0 takes 1 below 16 pixels, 2 below 96 or at any size, else 4.
+        patch: side of the patches that become channels; 0 takes 1 below 16 pixels, 2 below 64 or at any size, else 4.
         attention: 1 with, 0 without; by default with it, but for images of any size.
         embedding: length of the conditioning vector c.
     """
@@ -58,7 +58,7 @@ class UNet(nn.Module):
         if attention and not all(shape):
             raise InputError("attention looks at a whole picture, so it does not go with any size: write attention=0")
         self.embedding = embedding = embedding if conditional else 0
-        self.patch = patch or (1 if side < 16 else 2 if side < 96 else 4)
+        self.patch = patch or (1 if side < 16 else 2 if side < 64 or not all(shape) else 4)
         widths = widths or default_widths(side / self.patch)
         check_sizes("unet", stages=(len(widths), 1, 8))
         for width in widths:
