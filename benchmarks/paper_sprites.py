@@ -32,6 +32,7 @@ from torch import Tensor
 import dae_sampler
 from dae_sampler import DenoisingAutoencoder, Recipe, fit, load
 from dae_sampler.gallery import grid, save_picture
+from dae_sampler.noise import ImageNoise
 
 PAGE = DOCS / "background" / "paper-colour.md"
 PICTURES = DOCS / "background" / "paper"
@@ -67,12 +68,9 @@ def iterate(folder: Folder, model: Model, n: Count = 2000) -> None:
     """From noise: a DAE of one level and a plain autoencoder, iterated; and the model, annealed over 50 levels."""
     began, judge = time.monotonic(), Judge(folder)
     blind, plain = (trained(folder, judge, corruption) for corruption in (BLIND, PLAIN))
-    start = states_of(blind, n, (), sampler="iterate", steps=1)[0]
-    ways = {
-        "blind": states_of(blind, n, AT, sampler="iterate", steps=50),
-        "plain": {k: dae_sampler.denoise(plain, start, sampler="iterate", steps=k) for k in AT},
-        "annealed": states_of(load(model), n, AT, sampler="dpm(eta=1)", steps=50),
-    }
+    start = blind.corruption.prior(n, blind.shape, ImageNoise(0, 0, n))
+    ways = {name: chain(start, partial(applied, dae), AT) for name, dae in (("blind", blind), ("plain", plain))}
+    ways["annealed"] = states_of(load(model), n, AT, sampler="dpm(eta=1)", steps=50)
     for name, states in ways.items():
         save_picture(grid(strip((states[k] for k in AT), 10), columns=10), PICTURES / f"sprites-{name}.png")
     rows = [[k, *(cell for states in ways.values() for cell in cells(judge, states[k]))] for k in AT]
@@ -98,8 +96,8 @@ def refine(folder: Folder, model: Model, n: Count = 2000) -> None:
             refined[how] = dae_sampler.refine(dae, before, level=level, sampler="dpm(eta=1)", steps=10)
         rows = []
         for how, images in refined.items():
-            same = (judge.told(images.clamp(0, 1))[0] == kinds).all(1)[valid].double().mean()
-            rows.append([how, *cells(judge, images), f"{same:.3f}"])
+            same = (judge.told(images.clamp(0, 1))[0] == kinds).all(1)[valid]
+            rows.append([how, *cells(judge, images), f"{same.double().mean():.3f}" if len(same) else ""])
         shown = ("before", "x ← r(x), 5 times", "from σ = 0.3", "from σ = 0.8")
         save_picture(grid(strip((refined[k] for k in shown), 10), columns=10), PICTURES / f"sprites-{name}.png")
         header = [name.upper(), "distance", "valid", "parts kept"]
@@ -134,14 +132,19 @@ def chains(folder: Folder, model: Model, n: Count = 2000, level: float = 0.5) ->
     fill(TABLES, "chains", header, rows, time.monotonic() - began)
 
 
+def applied(dae: DenoisingAutoencoder, x: Tensor, k: int) -> Tensor:
+    """r(x), of a model of one level."""
+    return torch.cat([dae(some, dae.corruption.high) for some in x.split(250)])
+
+
 @torch.no_grad()
-def chain(x: Tensor, step: Callable[[Tensor, int], Tensor]) -> dict[int, Tensor]:
-    """The states x <- step(x, k) after as many steps as ``CHAIN`` says."""
+def chain(x: Tensor, step: Callable[[Tensor, int], Tensor], at: tuple[int, ...] = CHAIN) -> dict[int, Tensor]:
+    """The states x <- step(x, k) after as many steps as ``at`` says."""
     torch.manual_seed(0)
     states = {0: x}
-    for k in range(1, CHAIN[-1] + 1):
+    for k in range(1, at[-1] + 1):
         x = step(x, k)
-        states |= {k: x} if k in CHAIN else {}
+        states |= {k: x} if k in at else {}
     return states
 
 
