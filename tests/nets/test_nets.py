@@ -51,7 +51,7 @@ def test_images_of_a_batch_do_not_mix(text):
 
 @pytest.mark.parametrize(
     ("shape", "widths"),
-    [((1, 1, 2), [32]), ((1, 8, 8), [32, 64]), ((1, 28, 28), [32, 64, 128]), ((3, 64, 48), [32, 64, 128, 128])],
+    [((1, 1, 2), [32]), ((1, 8, 8), [32, 64]), ((1, 28, 28), [32, 64, 128]), ((3, 60, 48), [32, 64, 128, 128])],
 )
 def test_unet_has_a_stage_for_each_halving_down_to_four_pixels(shape, widths):
     net = nets.build("unet", shape)
