@@ -70,7 +70,7 @@ def read(path: Path | BinaryIO, over: str = "black", formats: tuple[str, ...] | 
             if picture.has_transparency_data:
                 picture, more = _laid(path, picture.convert("RGBA"), over)
                 remarks |= more
-            pixels = np.atleast_3d(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+            pixels = np.atleast_3d(np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB")))
             return Picture(pixels[..., :1] if is_grey(pixels) else pixels, remarks)
     except (InputError, MemoryError):  # of which the second says nothing of the file
         raise
