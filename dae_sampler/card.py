@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from .errors import InputError
+from .spec import parse_one
 
 FORMAT = 3
 """Kept for good: a reader keeps fields that it does not know, and has defaults for those that are missing.
@@ -195,7 +196,7 @@ def _from_format_2(facts: dict[str, Any]) -> dict[str, Any]:
 def _with_its_patch(net: Any, shape: list[Any]) -> Any:
     """The text of a U-Net of 64 to 95 pixels with the patch that was its default when it was written."""
     side = max((side for side in shape[1:] if isinstance(side, int)), default=0)
-    if not isinstance(net, str) or not net.startswith("unet") or "patch" in net or not 64 <= side < 96:
+    if not isinstance(net, str) or not 64 <= side < 96:
         return net
-    given = net.removeprefix("unet").strip("() ")
-    return f"unet({given}, patch=2)" if given else "unet(patch=2)"
+    part = parse_one(net)
+    return str(replace(part, options={"patch": 2} | part.options)) if part.name == "unet" else net

@@ -101,15 +101,12 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor:
         x = to_float(torch.as_tensor(x, device=self.dae.device))
-        h = self._maps(x) if self.dae.shape[1] else Tiled(self.dae).each(self._maps, x, self._shrink())
+        whole = self.dae.shape[1] or self.encoding.stage == "code"  # which is no map
+        h = self._run(x) if whole else Tiled(self.dae).each(self._run, x)
         return F.adaptive_avg_pool2d(h, self.encoding.pool).flatten(1) if h.ndim > 2 and self.encoding.pool else h
 
-    def _maps(self, x: Tensor) -> Tensor:
+    def _run(self, x: Tensor) -> Tensor:
         return self.dae._run(self._inner, self.dae.corruption.intact(x), self.encoding.level)
-
-    def _shrink(self) -> int:
-        side = self.dae.card.stride
-        return side // self._maps(torch.zeros(1, self.dae.shape[0], side, side, device=self.dae.device)).shape[-1]
 
     def _inner(self, x_in: Tensor, c: Tensor | None) -> Tensor:
         inner: Callable[..., Iterator[Tensor]] = getattr(self.dae.net, "inner")  # noqa: B009 - a type checker asks

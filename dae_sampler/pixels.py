@@ -276,4 +276,4 @@ def _by(shape: tuple[int, ...]) -> str:
 def is_grey(pixels: np.ndarray) -> bool:
     """Whether all channels of (H,W,C) are equal."""
     parts = (pixels[:1], pixels)  # colour mostly shows in the first row
-    return all((part == part[..., :1]).all() for part in parts)
+    return pixels.shape[2] == 1 or all((part == part[..., :1]).all() for part in parts)

@@ -32,24 +32,26 @@ def tiled(
     tile: int,
     halo: int,
     on_tile: OnTile | None = None,
-    shrink: int = 1,
 ) -> Tensor:
     """``function`` of ``x`` (B,C,H,W), by tiles of ``tile`` pixels square with ``halo`` pixels around them.
 
     Args:
-        function: (B,C,h,w) -> (B,C',h/shrink,w/shrink), rounded up.
+        function: (B,C,h,w) -> (B,C',h/s,w/s), rounded up, where s divides the function's stride; 1 for a denoiser.
         x: images of any size.
         tile, halo: multiples of the function's stride; memory beyond the images grows with them alone.
         on_tile: told of each tile.
-        shrink: how many pixels one of the function's is wide; divides the stride.
     """
     height, width = x.shape[2:]
-    out: Tensor | None = None
+    out, shrink = None, 1
     places = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
     for top, left in places:
         above, before = max(0, top - halo), max(0, left - halo)
-        made = function(x[:, :, above : top + tile + halo, before : left + tile + halo])
+        piece = x[:, :, above : top + tile + halo, before : left + tile + halo]
+        made = function(piece)
         if out is None:
+            shrink = max(piece.shape[2:]) // max(
+                made.shape[2:]
+            )  # exact, for that side of a large picture's first piece
             out = made.new_empty(len(x), made.shape[1], -(-height // shrink), -(-width // shrink))
         of_tile, (down, right) = tile // shrink, ((top - above) // shrink, (left - before) // shrink)
         place = out[:, :, top // shrink :, left // shrink :][:, :, :of_tile, :of_tile]
@@ -80,11 +82,11 @@ class Tiled:
     def __call__(self, x: Tensor, level: float | Tensor) -> Tensor:
         return self.each(lambda some: self.dae(some, level), x)
 
-    def each(self, function: Callable[[Tensor], Tensor], x: Tensor, shrink: int = 1) -> Tensor:
+    def each(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Another function of the model, of the whole of a small picture, or by tiles, see :func:`tiled`."""
         if max(x.shape[2:]) <= self.tile + 2 * self.halo:
             return function(x)
-        return tiled(function, x, self.tile, self.halo, self.on_tile, shrink)
+        return tiled(function, x, self.tile, self.halo, self.on_tile)
 
 
 class ByChannel:

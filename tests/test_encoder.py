@@ -53,7 +53,7 @@ def test_a_large_picture_is_encoded_in_tiles_as_the_whole_would_be(stage, monkey
     monkeypatch.setattr(dae.net, "inner", lambda x_in, c: seen.append(x_in.shape[-1]) or inner(x_in, c))
     in_tiles = dae.encode(x, stage=stage, pool=0)
     assert max(seen) < 701
-    monkeypatch.setattr("dae_sampler.tiles.Tiled.each", lambda self, function, x, shrink: function(x))
+    monkeypatch.setattr("dae_sampler.tiles.Tiled.each", lambda self, function, x: function(x))
     whole = dae.encode(x, stage=stage, pool=0)
     assert max(seen) == 701
     torch.testing.assert_close(in_tiles, whole, atol=1e-5, rtol=1e-4)

@@ -17,7 +17,7 @@ from ..errors import InputError
 from .layers import Attention, Downsample, ResidualBlock, Upsample, check_sizes, conditions, in_float32, pad_to_multiple
 
 ANY_SIDE = 64
-"""Where sizes are not fixed, patches and stages are those of images of this side."""
+"""Where sizes are not fixed, there are as many stages as for images of this side, in patches of 2."""
 
 
 class UNet(nn.Module):
