@@ -114,9 +114,10 @@ def probe(
     for stage in stages:
         for level in levels:
             how = {"stage": stage, "level": level}
-            for pool, features in encoded(dae, x[few], POOLS if stage != "code" else (1,), **how).items():
-                rows[json.dumps({**how, "pool": pool})] = chosen(features, y[few])
-            print(how, *(f"{100 * share:.2f} %" for share, _ in list(rows.values())[-len(POOLS) :]), flush=True)
+            features = encoded(dae, x[few], POOLS if stage != "code" else (1,), **how)
+            found = {json.dumps({**how, "pool": pool}): chosen(some, y[few]) for pool, some in features.items()}
+            rows |= found
+            print(how, *(f"{100 * share:.2f} %" for share, _ in found.values()), flush=True)
     how = json.loads(max(rows, key=rows.__getitem__))
     fill(TABLES, f"levels{colour}", ["stage", *map(str, levels)], by_level(rows, stages, levels))
     untrained = DenoisingAutoencoder(dae.card.net, dae.card.corruption, dae.shape).eval().requires_grad_(False)

@@ -126,7 +126,7 @@ def train_gan(x: Tensor, steps: int, autocast: Autocast, code: int = 64) -> Call
         loss.backward()
         by_g.step()
     g.eval()
-    return lambda n: torch.cat([g(torch.randn(len(some), code)) for some in torch.empty(n).split(500)])
+    return lambda n: torch.cat([g(z) for z in torch.randn(n, code).split(500)])
 
 
 def main(

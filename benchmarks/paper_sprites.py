@@ -53,6 +53,13 @@ def cells(judge: Judge, images: Tensor) -> list[str]:
     return [judge.distance(images), f"{judge.told(images)[1].double().mean():.1%}"]
 
 
+def report(table: str, judge: Judge, ways: dict[str, dict[int, Tensor]], at: tuple[int, ...], began: float) -> None:
+    """A table of the states of each way, a row for each number of steps."""
+    header = ["steps", *(f"{cell}: {name}" for name in ways for cell in ("distance", "valid"))]
+    rows = [[k, *(cell for states in ways.values() for cell in cells(judge, states[k]))] for k in at]
+    fill(TABLES, table, header, rows, time.monotonic() - began)
+
+
 def trained(folder: Path, judge: Judge, corruption: str, steps: int = 3000) -> DenoisingAutoencoder:
     """A bottleneck network of one level, kept in ``folder``."""
     path = folder / f"{corruption}.safetensors"
@@ -73,10 +80,8 @@ def iterate(folder: Folder, model: Model, n: Count = 2000) -> None:
     ways["annealed"] = states_of(load(model), n, AT, sampler="dpm(eta=1)", steps=50)
     for name, states in ways.items():
         save_picture(grid(strip((states[k] for k in AT), 10), columns=10), PICTURES / f"sprites-{name}.png")
-    rows = [[k, *(cell for states in ways.values() for cell in cells(judge, states[k]))] for k in AT]
     names = ("x ← r(x), blind DAE", "x ← r(x), plain autoencoder", "annealed")
-    header = ["steps", *(f"{cell}: {name}" for name in names for cell in ("distance", "valid"))]
-    fill(TABLES, "iterate-colour", header, rows, time.monotonic() - began)
+    report("iterate-colour", judge, dict(zip(names, ways.values(), strict=True)), AT, began)
 
 
 @app.command()
@@ -108,8 +113,9 @@ def refine(folder: Folder, model: Model, n: Count = 2000) -> None:
 def chains(folder: Folder, model: Model, n: Count = 2000, level: float = 0.5) -> None:
     """From the VAE's decoded prior: its own chain of encoding and decoding, and chains of corrupting and denoising."""
     began, judge = time.monotonic(), Judge(folder)
-    vae = VAE(tuple(judge.images.shape[1:]), 64)
-    vae.load_state_dict(load_file(folder / "generators" / "vae.safetensors"))
+    weights = load_file(folder / "generators" / "vae.safetensors")
+    vae = VAE(tuple(judge.images.shape[1:]), code=weights["decoder.0.weight"].shape[1])
+    vae.load_state_dict(weights)
     start = torch.from_numpy(np.load(folder / "generators" / "vae.npy"))[:n]
     blind, dae = trained(folder, judge, BLIND), load(model)
 
@@ -125,11 +131,9 @@ def chains(folder: Folder, model: Model, n: Count = 2000, level: float = 0.5) ->
         f"the model, σ = {level:g}": partial(denoising, by=dae, at=level),
     }
     ways = {name: chain(start, step) for name, step in steps.items()}
-    rows = [[k, *(cell for states in ways.values() for cell in cells(judge, states[k]))] for k in CHAIN]
     for name, states in zip(("vae", "blind", "model"), ways.values(), strict=True):
         save_picture(grid(strip((states[k] for k in CHAIN), 10), columns=10), PICTURES / f"sprites-chain-{name}.png")
-    header = ["steps", *(f"{cell}: {name}" for name in ways for cell in ("distance", "valid"))]
-    fill(TABLES, "chains", header, rows, time.monotonic() - began)
+    report("chains", judge, ways, CHAIN, began)
 
 
 def applied(dae: DenoisingAutoencoder, x: Tensor, k: int) -> Tensor:
