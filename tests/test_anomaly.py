@@ -49,7 +49,7 @@ def test_the_border_does_not_count_and_a_defect_within_does():
 def test_a_picture_is_judged_against_itself():
     plain, _ = spotted()
     maps = torch.rand(2, 9, 9) + 0.1
-    torch.testing.assert_close(anomaly.relative(3 * maps), anomaly.relative(maps))
+    torch.testing.assert_close(anomaly.excess.relative(3 * maps), anomaly.excess.relative(maps))
     scorer = anomaly.Excess(Known(mean=0.4, variance=4e-4, shape=(1, 32, 32)))
     torch.testing.assert_close(scorer(plain.repeat(2, 1, 1, 1))[1], scorer(plain)[0])  # whatever the batch
 
@@ -57,7 +57,7 @@ def test_a_picture_is_judged_against_itself():
 def test_on_an_empty_ground_others_set_the_scale():
     maps = torch.zeros(1, 9, 9)
     maps[..., 4, 4] = 0.5
-    assert anomaly.relative(maps, expected=0.1).max() == pytest.approx(5)
+    assert anomaly.excess.relative(maps, expected=0.1).max() == pytest.approx(5)
     dae = DenoisingAutoencoder("dense(4)", "gaussian(0.1..1)", (1, 8, 8)).eval()
     maps = anomaly.Excess(dae)(torch.rand(1, 1, 8, 8))
     dae.card = replace(dae.card, excess=((0.1, 1e3), (1.0, 1e3)))
@@ -66,9 +66,9 @@ def test_on_an_empty_ground_others_set_the_scale():
 
 def test_a_picture_that_is_odd_everywhere_is_not_its_own_excuse():
     even = torch.full((1, 9, 9), 0.1)
-    assert anomaly.relative(even, expected=0.1).max() == pytest.approx(0.5)
-    most = anomaly.CAP * 0.1
-    assert anomaly.relative(100 * even, expected=0.1).max() == pytest.approx(10 / (most + 0.1))
+    assert anomaly.excess.relative(even, expected=0.1).max() == pytest.approx(0.5)
+    most = anomaly.excess.CAP * 0.1
+    assert anomaly.excess.relative(100 * even, expected=0.1).max() == pytest.approx(10 / (most + 0.1))
 
 
 def test_the_threshold_of_the_model_of_digits_holds_for_test_digits(data_root):
@@ -84,7 +84,7 @@ def test_the_memory_holds_so_much_whatever_the_number_of_pictures(monkeypatch):
     dae = DenoisingAutoencoder("unet(8, 16)", "gaussian(0.02..1)", (1, None, None)).eval()
     good = [torch.rand(1, 24, 32, generator=torch.Generator().manual_seed(i)) for i in range(6)]
     every = anomaly.Neighbours(dae, good)
-    monkeypatch.setattr(anomaly, "MEMORY", 40)
+    monkeypatch.setattr(anomaly.neighbours, "MEMORY", 40)
     some = anomaly.Neighbours(dae, good)
     assert len(some.memory) == len(some.owner) == 40
     assert len(some.owner.unique()) == 6

@@ -1,0 +1,69 @@
+"""How far features lie from those of good pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..dae import DenoisingAutoencoder
+from ..encoder import Encoder, resolve
+from ..errors import InputError
+from ..nets import stages_of
+from ..pixels import to_float
+from .excess import check
+
+MEMORY, K = 10_000, 3
+
+
+class Neighbours:
+    """The second score; see the module.
+
+    Args:
+        dae: the model.
+        good: good pictures, (C,H,W) each, of any size where the model takes any; the network shows maps.
+
+    Raises:
+        InputError: there are less than 2.
+    """
+
+    def __init__(self, dae: DenoisingAutoencoder, good: Sequence[Tensor]) -> None:
+        check(dae)
+        if len(good) < 2:
+            raise InputError(f"neighbours need 2 good pictures or more, got {len(good)}: give more by `good`")
+        self.encoder = Encoder(dae, resolve(dae, stage=memory_stage(dae), pool=0))
+        draw, count, sums = torch.Generator().manual_seed(0), 0, torch.zeros(2, 1, dtype=torch.float64)
+        kept = Tensor(), Tensor(), Tensor()  # features, their pictures, and random numbers, of which the least stay
+        for i, x in enumerate(good):
+            f = self._features(to_float(x[None]))[0].flatten(1).T
+            count, sums = count + len(f), sums + torch.stack([f.double().sum(0), f.double().square().sum(0)])
+            new = f, torch.full((len(f),), i), torch.rand(len(f), generator=draw)
+            *both, order = (torch.cat(pair) for pair in zip(kept, new, strict=True))
+            order, best = order.topk(min(MEMORY, len(order)), largest=False)
+            kept = both[0][best], both[1][best], order
+        variance = (sums[1] - sums[0].square() / count) / (count - 1)
+        self.scale = variance.clamp(min=1e-12).sqrt().float()
+        self.memory, self.owner = kept[0] / self.scale, kept[1]
+
+    @torch.no_grad()
+    def _features(self, x: Tensor) -> Tensor:
+        """(B,F,H',W'), on the CPU."""
+        return F.avg_pool2d(self.encoder(x.to(self.encoder.dae.device)), 3, 1, 1, count_include_pad=False).cpu()
+
+    def __call__(self, x: Tensor, without: int | None = None) -> Tensor:
+        """Maps of ``x``; ``without`` leaves out what the memory has of one of the good pictures."""
+        memory = self.memory if without is None else self.memory[self.owner != without]
+        f = self._features(to_float(x))
+        points = f.permute(0, 2, 3, 1).flatten(0, 2) / self.scale
+        k = min(K, len(memory))
+        nearest = [torch.cdist(p, memory).topk(k, largest=False).values.mean(1) for p in points.split(2000)]
+        maps = torch.cat(nearest).view(len(x), 1, *f.shape[2:])
+        return F.interpolate(maps, x.shape[2:], mode="bilinear")[:, 0]
+
+
+def memory_stage(dae: DenoisingAutoencoder) -> str | None:
+    """The stage whose maps are compared: the second, whose features see some 20 pixels. None without maps."""
+    stages = stages_of(dae.net)
+    return None if "code" in stages or not stages else stages[1 if len(stages) > 2 else 0]
