@@ -37,7 +37,7 @@ from torch import Tensor
 
 import dae_sampler
 from dae_sampler import DenoisingAutoencoder, Recipe, fit
-from dae_sampler.anomaly import Excess, Neighbours, score
+from dae_sampler.anomaly import Aligned, Excess, Neighbours
 from dae_sampler.data import named
 from dae_sampler.data.pictures import bring_to
 
@@ -45,7 +45,7 @@ TABLES = dict.fromkeys(("tiles", "tiles-random", "one-class", "left-out"), DOCS 
 SIDE = 32
 """Of the pictures that the baselines see: all are of one size."""
 GOOD = 200
-"""Training pictures in the memory."""
+"""Training pictures whose places are in the memory."""
 DataRoot = Annotated[Path | None, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
 app = typer.Typer(add_completion=False)
 
@@ -134,7 +134,7 @@ def tiles(
     memory = Neighbours(dae, list(read(parts / "train", min(images or GOOD, GOOD)).values()))
     for name, scorer in (("excess", Excess(dae)), ("neighbours", memory)):
         maps = [scorer(x[None])[0] for x in pictures]
-        add(name, np.array([score(m[None]).item() for m in maps]), maps)
+        add(name, np.array([scorer.score(m[None]).item() for m in maps]), maps)
     for name, method in baselines(small(list(read(parts / "train", images).values())), seed).items():
         add(name, method(small(pictures)))
     if half == "report":
@@ -175,8 +175,9 @@ def mnist(
         dae = DenoisingAutoencoder("unet(32, 64)", "gaussian(0.02..2)", (1, 28, 28), seed=seed)
         fit(dae, mine, Recipe(steps=steps, batch=128, every=steps, seed=seed))
         shown = list(mine[:: max(1, len(mine) // GOOD)][:GOOD] / 255)
-        for name, scorer in (("excess", Excess(dae)), ("neighbours", Neighbours(dae, shown))):
-            scores = torch.cat([score(scorer(some / 255)) for some in x.split(256)])
+        scorers = {"excess": Excess(dae), "neighbours": Neighbours(dae, shown), "aligned": Aligned(dae, mine)}
+        for name, scorer in scorers.items():
+            scores = torch.cat([scorer.score(scorer(some / 255)) for some in x.split(256)])
             rows.setdefault(name, {})[str(digit)] = float(roc_auc_score(abnormal, scores))
         flat, points = (some.flatten(1).float().numpy() / 255 for some in (x, mine))
         for name, method in baselines(points, seed).items():

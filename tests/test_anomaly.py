@@ -35,15 +35,15 @@ def test_the_excess_is_highest_where_a_picture_is_not_what_was_expected():
     row, column = divmod(int(maps.argmax()), 32)
     assert 8 <= row < 14
     assert 20 <= column < 26
-    assert anomaly.score(maps) > 2 * anomaly.score(scorer(plain))
+    assert anomaly.Excess.score(maps) > 2 * anomaly.Excess.score(scorer(plain))
 
 
 def test_the_border_does_not_count_and_a_defect_within_does():
     plain, edge, inside = (torch.ones(1, 64, 64) for _ in range(3))
     edge[:, :8] = edge[:, :, -8:] = 9.0  # an eighth of the side
     inside[:, 8:13, 51:56] = 9.0
-    assert anomaly.score(edge) == anomaly.score(plain)
-    assert anomaly.score(inside) == 9
+    assert anomaly.Excess.score(edge) == anomaly.Excess.score(plain)
+    assert anomaly.Excess.score(inside) == 9
 
 
 def test_a_picture_is_judged_against_itself():
@@ -74,10 +74,10 @@ def test_a_picture_that_is_odd_everywhere_is_not_its_own_excuse():
 def test_the_threshold_of_the_model_of_digits_holds_for_test_digits(data_root):
     dae = dae_sampler.load("mnist")
     digits = MNIST(data_root, train=False).data[:200, None] / 255
-    scores = anomaly.score(anomaly.Excess(dae)(digits))
+    scores = anomaly.Excess.score(anomaly.Excess(dae)(digits))
     above = (scores > anomaly.threshold(dae.card.anomaly, 0.1)).float().mean()
     assert 0.04 < above < 0.18  # 0.1 of many; here 200, by a threshold of 100 others
-    assert anomaly.score(anomaly.Excess(dae)(1 - digits[:1])) > scores.max()
+    assert anomaly.Excess.score(anomaly.Excess(dae)(1 - digits[:1])) > scores.max()
 
 
 def test_the_memory_holds_so_much_whatever_the_number_of_pictures(monkeypatch):
@@ -110,6 +110,28 @@ def test_the_memory_finds_what_no_good_picture_holds():
     assert len(known) == 6
     with pytest.raises(InputError, match="good"):
         anomaly.Neighbours(dae, good[:1])
+
+
+def test_aligned_pictures_are_compared_as_wholes(monkeypatch):
+    dae = DenoisingAutoencoder("unet(8, 16)", "gaussian(0.02..1)", (1, 16, 16)).eval()
+    good = list(torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
+    scorer, known = anomaly.fit(dae, good)
+    assert isinstance(scorer, anomaly.Aligned)
+    assert len(known) == 8
+    x = good[0][None]
+    assert scorer.score(scorer(x, 0)) > scorer.score(scorer(x))
+    monkeypatch.setattr(anomaly.neighbours, "K", 1)
+    assert scorer(x).max() < 1e-10  # itself
+    elsewhere = x.roll(8, -1)  # what it shows, at other places
+    wanted = torch.stack(
+        [
+            (dae.encode(elsewhere, pool=0, stage="down2") - dae.encode(y[None], pool=0, stage="down2")).square().mean()
+            for y in good
+        ]
+    ).min()
+    torch.testing.assert_close(scorer.score(scorer(elsewhere))[0], wanted)
+    monkeypatch.setattr(anomaly.neighbours, "ALIGNED", 1)
+    assert len(anomaly.Aligned(dae, good).memory) == anomaly.neighbours.K + 1
 
 
 def test_the_threshold_keeps_the_rate_of_false_alarms():

@@ -18,7 +18,13 @@ distance of f to the K nearest among at most ``MEMORY`` of theirs, drawn at rand
 there with the features of a classifier and a greedy choice). It needs good pictures at hand.
 
 The score of a picture is the mean of the ``WORST`` share of its map, though of no fewer pixels than a window has; the
-border does not count. Its threshold at a false-alarm rate a is the score with rank ceil((n + 1)(1 - a)) among n good
+border does not count.
+
+**Aligned neighbours.** Models of one size see pictures that are aligned, and a picture may be odd as a whole. So the
+whole map of features is compared: the map is the mean square of its difference to the K good pictures whose maps are
+nearest by that measure, and the score is the mean of it.
+
+The threshold at a false-alarm rate a is the score with rank ceil((n + 1)(1 - a)) among n good
 pictures that the model was not trained on: a new good picture exceeds it with a probability of at most a (split
 conformal prediction, Vovk et al. 2005). With neighbours each of the n is scored without what the memory has of itself,
 where this holds nearly.
@@ -26,7 +32,7 @@ where this holds nearly.
 
 from .excess import Excess, check
 from .fitting import fit
-from .neighbours import Neighbours
-from .scores import QUANTILES, Scorer, quantiles, score, threshold
+from .neighbours import Aligned, Neighbours
+from .scores import QUANTILES, Scorer, quantiles, threshold
 
-__all__ = ["QUANTILES", "Excess", "Neighbours", "Scorer", "check", "fit", "quantiles", "score", "threshold"]
+__all__ = ["QUANTILES", "Aligned", "Excess", "Neighbours", "Scorer", "check", "fit", "quantiles", "threshold"]

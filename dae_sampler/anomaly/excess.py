@@ -15,7 +15,7 @@ from ..losses import bce, entropy
 from ..noise import ImageNoise
 from ..pixels import to_float
 from ..tiles import Tiled
-from .scores import WINDOW
+from .scores import WINDOW, worst
 
 LEVELS = (0.5, 1.0)
 """Of the corruption's usual level."""
@@ -68,6 +68,8 @@ class Excess:
         q = dae.corruption
         self.dae, self.denoiser = dae, dae if dae.shape[1] else Tiled(dae)
         self.levels = sorted({min(max(share * q.usual_level, q.low), q.high) for share in LEVELS})
+
+    score = staticmethod(worst)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from ..card import Pairs
 from ..dae import DenoisingAutoencoder
 from ..errors import InputError
 from .excess import Excess
-from .neighbours import Neighbours, memory_stage
-from .scores import Scorer, quantiles, score
+from .neighbours import Aligned, Neighbours, memory_stage
+from .scores import Scorer, quantiles
 
 
 def fit(
@@ -19,8 +19,8 @@ def fit(
 ) -> tuple[Scorer, Pairs]:
     """A scorer that compares with good pictures, and quantiles of their own scores.
 
-    By their neighbours where the network shows maps, each good picture without what the memory has of itself; else by
-    their excess.
+    By neighbours where the network shows maps, aligned ones where all pictures are of one size; each good picture is
+    scored without what the memory has of itself. Else by the excess.
 
     Args:
         dae: the model.
@@ -32,10 +32,15 @@ def fit(
     """
     if not good:
         raise InputError("there are no good pictures to compare with: give some by `good`")
-    maps = memory_stage(dae) is not None
-    scorer = Neighbours(dae, good) if maps else Excess(dae)
-    scores = []
+    scorer, scores = _scorer(dae, good), []
     for i, x in enumerate(good):
-        scores.append(score(scorer(x[None], i) if isinstance(scorer, Neighbours) else scorer(x[None])).item())
+        maps = scorer(x[None]) if isinstance(scorer, Excess) else scorer(x[None], i)
+        scores.append(scorer.score(maps).item())
         on_image()
     return scorer, quantiles(scores)
+
+
+def _scorer(dae: DenoisingAutoencoder, good: Sequence[Tensor]) -> Excess | Aligned | Neighbours:
+    if memory_stage(dae) is None:
+        return Excess(dae)
+    return Aligned(dae, good) if dae.shape[1] else Neighbours(dae, good)

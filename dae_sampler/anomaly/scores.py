@@ -25,14 +25,18 @@ class Scorer(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
+    def score(self, maps: Tensor) -> Tensor:
+        """One number a map, (B,H,W) -> (B,)."""
+        ...
 
-def score(maps: Tensor) -> Tensor:
-    """One number a map, (B,H,W) -> (B,)."""
+
+def worst(maps: Tensor) -> Tensor:
+    """The mean of the worst places of each map, (B,H,W) -> (B,)."""
     height, width = maps.shape[1:]
     margin = min(WIDEST, min(height, width) // MARGIN)
     flat = maps[:, margin : height - margin, margin : width - margin].flatten(1)
-    worst = max(WINDOW**2, math.ceil(WORST * flat.shape[1]))
-    return flat.topk(min(worst, flat.shape[1])).values.mean(1)
+    count = max(WINDOW**2, math.ceil(WORST * flat.shape[1]))
+    return flat.topk(min(count, flat.shape[1])).values.mean(1)
 
 
 def quantiles(scores: Sequence[float]) -> Pairs:

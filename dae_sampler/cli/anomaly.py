@@ -82,7 +82,7 @@ def anomaly(
     with Bar("scoring", inputs.count, "images") as bar:
         for x, (name,) in inputs.batches(1):
             maps = scorer(to_float(x))
-            found = Found(anomalies.score(maps).item(), inputs.file_of(name), x[0], maps[0].cpu())
+            found = Found(scorer.score(maps).item(), inputs.file_of(name), x[0], maps[0].cpu())
             scores.append((found.file, found.score, "" if limit is None else int(found.score > limit)))
             blank += [found.file] if x.amin() == x.amax() else []
             worst = heapq.nlargest(SHOWN, [*worst, found])

@@ -88,7 +88,7 @@ def anomaly_scores(dae: DenoisingAutoencoder, images: Dataset | Crops | Items, r
         return ()
     first = next(images.whole(rows, 1))
     most = min(anomaly.QUANTILES, max(FEWEST, SCORED_PIXELS // first.numel()))
-    return anomaly.quantiles([anomaly.score(excess(picture[None])).item() for picture in images.whole(rows, most)])
+    return anomaly.quantiles([excess.score(excess(picture[None])).item() for picture in images.whole(rows, most)])
 
 
 @torch.no_grad()
