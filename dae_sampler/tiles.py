@@ -48,10 +48,8 @@ def tiled(
         above, before = max(0, top - halo), max(0, left - halo)
         piece = x[:, :, above : top + tile + halo, before : left + tile + halo]
         made = function(piece)
-        if out is None:
-            shrink = max(piece.shape[2:]) // max(
-                made.shape[2:]
-            )  # exact, for that side of a large picture's first piece
+        if out is None:  # the longer side of a large picture's first piece shrinks without a rest
+            shrink = max(piece.shape[2:]) // max(made.shape[2:])
             out = made.new_empty(len(x), made.shape[1], -(-height // shrink), -(-width // shrink))
         of_tile, (down, right) = tile // shrink, ((top - above) // shrink, (left - before) // shrink)
         place = out[:, :, top // shrink :, left // shrink :][:, :, :of_tile, :of_tile]
