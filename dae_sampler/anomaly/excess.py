@@ -57,7 +57,7 @@ def check(dae: DenoisingAutoencoder) -> None:
 
 
 class Excess:
-    """The first score; see the module.
+    """The first score; see the package.
 
     Raises:
         InputError: the model's output is not the mean of clean images.

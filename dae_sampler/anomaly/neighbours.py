@@ -24,7 +24,7 @@ BATCH = 64
 
 
 class Neighbours:
-    """The second score; see the module.
+    """The second score, by the features of a place; see the package.
 
     Args:
         dae: the model.
