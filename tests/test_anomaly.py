@@ -130,6 +130,8 @@ def test_aligned_pictures_are_compared_as_wholes(monkeypatch):
         ]
     ).min()
     torch.testing.assert_close(scorer.score(scorer(elsewhere))[0], wanted)
+    with pytest.raises(InputError, match="one size"):
+        anomaly.Aligned(dae, [*good, torch.rand(1, 16, 20)])
     monkeypatch.setattr(anomaly.neighbours, "ALIGNED", 1)
     assert len(anomaly.Aligned(dae, good).memory) == anomaly.neighbours.K + 1
 

@@ -74,11 +74,14 @@ class Aligned:
             that the memory has ``ALIGNED`` numbers.
 
     Raises:
-        InputError: there are less than 2.
+        InputError: there are less than 2, or they are not of one size.
     """
 
     def __init__(self, dae: DenoisingAutoencoder, good: Sequence[Tensor]) -> None:
         self.encoder = _encoder(dae, good)
+        if odd := [tuple(x.shape) for x in good if x.shape != good[0].shape]:
+            wanted = tuple(good[0].shape)
+            raise InputError(f"aligned pictures are of one size, got {wanted} and {odd[0]}: bring all to one")
         most = max(K + 1, ALIGNED // _maps(self.encoder, good[0][None]).numel())
         self.owner = torch.randperm(len(good), generator=torch.Generator().manual_seed(0))[:most]
         batches = (torch.stack([good[i] for i in some.tolist()]) for some in self.owner.split(BATCH))
