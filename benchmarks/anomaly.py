@@ -2,7 +2,7 @@
 
     python benchmarks/anomaly.py split DATA/tiles runs/tiles-split            # whole tiles held out; --random: leaks
     dae-sampler train runs/tiles-split/train --crop 56 --augment turn --corruption 'gaussian(0.02..1)' \
-        --batch 48 --steps 4000 --out runs/tiles
+        --batch 48 --steps 3000 --out runs/tiles
     python benchmarks/anomaly.py tiles runs/tiles DATA/tiles runs/tiles-split              # the half to choose by
     python benchmarks/anomaly.py tiles runs/tiles DATA/tiles runs/tiles-split --half report   # once
     python benchmarks/anomaly.py mnist --data-root DATA [--leave-out] [--steps 500] [--digits 10] [--images 10000]
@@ -103,6 +103,11 @@ def small(pictures: list[Tensor]) -> np.ndarray:
     return np.stack(sized).reshape(len(sized), -1).astype(np.float32) / 255
 
 
+def standardised(pictures: np.ndarray) -> np.ndarray:
+    """(N, pixels), each picture with mean 0 and standard deviation 1: how bright it is does not count."""
+    return (pictures - pictures.mean(1, keepdims=True)) / pictures.std(1, keepdims=True)
+
+
 @app.command()
 def tiles(
     model: str,
@@ -135,8 +140,10 @@ def tiles(
     for name, scorer in (("excess", Excess(dae)), ("neighbours", memory)):
         maps = [scorer(x[None])[0] for x in pictures]
         add(name, np.array([scorer.score(m[None]).item() for m in maps]), maps)
-    for name, method in baselines(small(list(read(parts / "train", images).values())), seed).items():
-        add(name, method(small(pictures)))
+    train, shown = small(list(read(parts / "train", images).values())), small(pictures)
+    for suffix, seen in (("", lambda x: x), (", standardised", standardised)):
+        for name, method in baselines(seen(train), seed).items():
+            add(name + suffix, method(seen(shown)))
     if half == "report":
         report(table, rows)
     else:

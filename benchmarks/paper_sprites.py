@@ -60,7 +60,7 @@ def report(table: str, judge: Judge, ways: dict[str, dict[int, Tensor]], at: tup
     fill(TABLES, table, header, rows, time.monotonic() - began)
 
 
-def trained(folder: Path, judge: Judge, corruption: str, steps: int = 3000) -> DenoisingAutoencoder:
+def trained(folder: Path, judge: Judge, corruption: str, steps: int = 1000) -> DenoisingAutoencoder:
     """A bottleneck network of one level, kept in ``folder``."""
     path = folder / f"{corruption}.safetensors"
     if not path.is_file():
