@@ -59,13 +59,13 @@ class Lucidrains(nn.Module):
 
     batch, rate, betas, clip, average = 64, 8e-5, (0.9, 0.99), 1.0, 0.995
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, int, int] = SHAPE) -> None:
         super().__init__()
         from denoising_diffusion_pytorch import Unet
         from denoising_diffusion_pytorch.elucidated_diffusion import ElucidatedDiffusion
 
-        net = Unet(dim=24, dim_mults=(1, 2, 4), channels=1, learned_sinusoidal_cond=True)
-        self.diffusion = ElucidatedDiffusion(net, image_size=28, channels=1)
+        net = Unet(dim=24, dim_mults=(1, 2, 4), channels=shape[0], learned_sinusoidal_cond=True)
+        self.diffusion = ElucidatedDiffusion(net, image_size=shape[1], channels=shape[0])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.diffusion(x)
@@ -79,7 +79,7 @@ class Azula(nn.Module):
 
     batch, rate, betas, clip, average = 64, 3e-4, (0.9, 0.999), math.inf, None
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, int, int] = SHAPE) -> None:
         super().__init__()
         from azula.denoise import KarrasDenoiser
         from azula.nn.unet import UNet
@@ -88,12 +88,13 @@ class Azula(nn.Module):
         class Backbone(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.unet = UNet(1, 1, hid_channels=[24, 48, 96], hid_blocks=[2, 2, 2], mod_features=64)
+                self.unet = UNet(shape[0], shape[0], hid_channels=[24, 48, 96], hid_blocks=[2, 2, 2], mod_features=64)
                 self.time = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64))
 
             def forward(self, x: Tensor, t: Tensor) -> Tensor:
                 return self.unet(x, self.time(t[..., None]))
 
+        self.shape = shape
         self.denoiser = KarrasDenoiser(Backbone(), VPSchedule())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class Azula(nn.Module):
         from azula.sample import DDIMSampler
 
         sampler = DDIMSampler(self.denoiser, steps=evaluations, silent=True)
-        return (sampler(sampler.init((n, *SHAPE))) + 1) / 2
+        return (sampler(sampler.init((n, *self.shape))) + 1) / 2
 
 
 class Diffusers(nn.Module):
@@ -207,9 +208,11 @@ class Trained(NamedTuple):
     seconds: float
 
 
-def train_peer(model: nn.Module, images: Tensor, seconds: float, bfloat16: bool, tuned: bool) -> Trained:
-    """Train another library's model for so many seconds."""
-    batch, rate, clip = (128, 2e-3, 1.0) if tuned else (model.batch, model.rate, model.clip)
+def train_peer(
+    model: nn.Module, images: Tensor, seconds: float, bfloat16: bool, tuned: bool, batch: int = 128
+) -> Trained:
+    """Train another library's model for so many seconds; ``batch`` is that of the tuned recipe."""
+    batch, rate, clip = (batch, 2e-3, 1.0) if tuned else (model.batch, model.rate, model.clip)
     kind = torch.optim.AdamW if tuned or isinstance(model, Diffusers) else torch.optim.Adam
     optimizer, average = kind(model.parameters(), rate, model.betas), copy.deepcopy(model).eval().requires_grad_(False)
     began, step = time.monotonic(), 0
