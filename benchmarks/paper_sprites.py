@@ -2,9 +2,8 @@
 
     python benchmarks/sprites.py split sprites64.npz runs/sprites          # then train a model and the classifiers,
     python benchmarks/sprites.py classifiers runs/sprites                  # see sprites.py
-    to="--data runs/sprites/train.npz --out runs/sprites/generators -n 2000"
-    python benchmarks/generators.py $to --code 64 --vae-steps 3000 --gan-steps 0
-    python benchmarks/generators.py $to --vae-steps 0 --gan-steps 3000 --batch 32 --spectral
+    python benchmarks/generators.py --data runs/sprites/train.npz --out runs/sprites/generators --code 64 -n 2000 \
+        --vae-steps 3000 --gan-steps 0
     python benchmarks/paper_sprites.py iterate runs/sprites runs/sprites/longer
     python benchmarks/paper_sprites.py refine runs/sprites runs/sprites/longer
     python benchmarks/paper_sprites.py chains runs/sprites runs/sprites/longer

@@ -70,6 +70,8 @@ def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Iterat
             resume = distributed.any_process(resume or _restarted(out))
             if run.config_file.exists() and not resume:
                 raise InputError(f"{out} holds a run already: go on with it by `resume`, or give another `out`")
+            if run.state_file.exists() and not run.config_file.exists():  # else training would go on from it unasked
+                raise InputError(f"{run.state_file} is of a run whose config.json is gone: give another `out`")
             if resume:
                 job = job.changed(Job.from_config(run.read_config()), given)
             distributed.barrier()  # all of them looked before the first of them writes

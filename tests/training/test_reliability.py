@@ -122,3 +122,11 @@ def test_config_edited_by_hand_is_refused_or_ignored(command, tmp_path, changes)
     path = tmp_path / "run" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     assert "Traceback" not in command("train", "--resume", *out, code=0 if "extra" in changes else 2)
+
+
+def test_a_state_without_its_config_is_no_start(command, array):
+    command("train", *SHORT, "--out", "run", "--quiet")
+    (array / "run" / "config.json").unlink()
+    kept = (array / "run" / "state.safetensors").read_bytes()
+    assert "give another --out" in command("train", *SHORT, "--out", "run", code=2)
+    assert (array / "run" / "state.safetensors").read_bytes() == kept
