@@ -37,7 +37,7 @@ from dae_sampler.noise import ImageNoise
 
 PAGE = DOCS / "background" / "paper-colour.md"
 PICTURES = DOCS / "background" / "paper"
-TABLES = dict.fromkeys(("iterate-colour", "refine-vae-colour", "refine-gan-colour", "chains"), PAGE)
+TABLES = dict.fromkeys(("iterate-colour", "refine-colour", "chains"), PAGE)
 NET, BLIND, PLAIN = "conv(code=64)", "gaussian(0.75)", "gaussian(0.001)"
 """The network of both, the corruption of the blind DAE, and noise far below one grey value: a plain autoencoder."""
 AT = (1, 2, 5, 10, 20, 50)
@@ -87,27 +87,24 @@ def iterate(folder: Folder, model: Model, n: Count = 2000) -> None:
 
 @app.command()
 def refine(folder: Folder, model: Model, n: Count = 2000) -> None:
-    """Samples of a VAE and of a GAN, refined by plain iteration and from several levels."""
-    judge, dae = Judge(folder), load(model)
+    """Samples of the VAE, refined by plain iteration and from several levels."""
+    began, judge, dae = time.monotonic(), Judge(folder), load(model)
     blind = trained(folder, judge, BLIND)
-    for name in ("vae", "gan"):
-        began = time.monotonic()
-        before = torch.from_numpy(np.load(folder / "generators" / f"{name}.npy"))[:n]
-        kinds, valid = judge.told(before)
-        refined = {"before": before}
-        for k in (1, 5):
-            refined[f"x ← r(x), {k} times"] = dae_sampler.refine(blind, before, sampler="iterate", steps=k)
-        for level in LEVELS:
-            how = f"from σ = {level:g}"
-            refined[how] = dae_sampler.refine(dae, before, level=level, sampler="dpm(eta=1)", steps=10)
-        rows = []
-        for how, images in refined.items():
-            same = (judge.told(images.clamp(0, 1))[0] == kinds).all(1)[valid]
-            rows.append([how, *cells(judge, images), f"{same.double().mean():.3f}" if len(same) else ""])
-        shown = ("before", "x ← r(x), 5 times", "from σ = 0.3", "from σ = 0.8")
-        save_picture(grid(strip((refined[k] for k in shown), 10), columns=10), PICTURES / f"sprites-{name}.png")
-        header = [name.upper(), "distance", "valid", "parts kept"]
-        fill(TABLES, f"refine-{name}-colour", header, rows, time.monotonic() - began)
+    before = torch.from_numpy(np.load(folder / "generators" / "vae.npy"))[:n]
+    kinds, valid = judge.told(before)
+    refined = {"before": before}
+    for k in (1, 5):
+        refined[f"x ← r(x), {k} times"] = dae_sampler.refine(blind, before, sampler="iterate", steps=k)
+    for level in LEVELS:
+        how = f"from σ = {level:g}"
+        refined[how] = dae_sampler.refine(dae, before, level=level, sampler="dpm(eta=1)", steps=10)
+    rows = []
+    for how, images in refined.items():
+        same = (judge.told(images.clamp(0, 1))[0] == kinds).all(1)[valid]
+        rows.append([how, *cells(judge, images), f"{same.double().mean():.3f}" if len(same) else ""])
+    shown = ("before", "x ← r(x), 5 times", "from σ = 0.3", "from σ = 0.8")
+    save_picture(grid(strip((refined[k] for k in shown), 10), columns=10), PICTURES / "sprites-vae.png")
+    fill(TABLES, "refine-colour", ["samples", "distance", "valid", "parts kept"], rows, time.monotonic() - began)
 
 
 @app.command()

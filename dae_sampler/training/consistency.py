@@ -22,6 +22,8 @@ from ..pixels import binarise
 
 STAGES = 8
 """How often the gap is halved over a training."""
+ANCHOR = 0.25
+"""Below this level the target is x: nothing else holds r to x there, and targets that r makes itself run away."""
 WIDER = 8.0
 """How much wider the gap is at low levels than at high ones: n(t) = 1 + WIDER sigmoid(-2 t)."""
 
@@ -62,6 +64,6 @@ class ConsistencyLoss(nn.Module):
 
 
 def earlier(t: Tensor, stage: int, low: float) -> Tensor:
-    """The level s below each ``t`` at which the target is taken; 0 where it would be below ``low``."""
+    """The level s below each ``t`` at which the target is taken; 0 where it would be below ``low`` or ``ANCHOR``."""
     s = t * (1 - (1 + WIDER * torch.sigmoid(-2 * t)) / 2**stage)
-    return s.where(s >= low, 0)
+    return s.where(s >= max(low, ANCHOR), 0)
