@@ -93,8 +93,8 @@ def refine(folder: Folder, model: Model, n: Count = 2000) -> None:
     before = torch.from_numpy(np.load(folder / "generators" / "vae.npy"))[:n]
     kinds, valid = judge.told(before)
     refined = {"before": before}
-    for k in (1, 5):
-        refined[f"x ← r(x), {k} times"] = dae_sampler.refine(blind, before, sampler="iterate", steps=k)
+    for how, k in (("x ← r(x)", 1), ("x ← r(x), 5 times", 5)):
+        refined[how] = dae_sampler.refine(blind, before, sampler="iterate", steps=k)
     for level in LEVELS:
         how = f"from σ = {level:g}"
         refined[how] = dae_sampler.refine(dae, before, level=level, sampler="dpm(eta=1)", steps=10)

@@ -112,18 +112,19 @@ class Diffusers(nn.Module):
 
     batch, rate, betas, clip, average = 16, 1e-4, (0.9, 0.999), 1.0, None
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, int, int] = SHAPE) -> None:
         super().__init__()
         from diffusers import DDPMScheduler, UNet2DModel
 
         self.net = UNet2DModel(
-            sample_size=28,
-            in_channels=1,
-            out_channels=1,
+            sample_size=shape[1],
+            in_channels=shape[0],
+            out_channels=shape[0],
             block_out_channels=(32, 64, 64),
             down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
         )
+        self.shape = shape
         self.scheduler = DDPMScheduler(num_train_timesteps=1000)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class Diffusers(nn.Module):
 
         scheduler = DPMSolverMultistepScheduler.from_config(self.scheduler.config)
         scheduler.set_timesteps(evaluations)
-        x = torch.randn(n, *SHAPE) * scheduler.init_noise_sigma
+        x = torch.randn(n, *self.shape) * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             x = scheduler.step(self.net(scheduler.scale_model_input(x, t), t).sample, t, x).prev_sample
         return (x + 1) / 2

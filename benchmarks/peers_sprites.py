@@ -9,7 +9,6 @@ decay, averaged weights), all in batches of 32. The table goes to docs/results/g
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -48,8 +47,8 @@ def main(
             trained = train_peer(model, by.images, 60 * minutes, precision == "bfloat16", True, BATCH)
         began = time.monotonic()
         x = torch.cat(list(draw(trained.model, n, EVALUATIONS, precision == "bfloat16")))
-        drawn = n * EVALUATIONS / (time.monotonic() - began)
-        save_picture(grid(x[:36], columns=12), Path(folder) / f"peer-{name}.png")
+        drawn = len(x) * EVALUATIONS / (time.monotonic() - began)
+        save_picture(grid(x[:36], columns=12), folder / f"peer-{name}.png")
         size, rate = sum(p.numel() for p in model.parameters()) / 1e6, trained.images / trained.seconds
         valid = f"{by.told(x)[1].double().mean():.1%}"
         rows.append(

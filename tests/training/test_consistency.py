@@ -28,6 +28,7 @@ def test_the_gap_shrinks_by_stages_and_ends_at_0_where_levels_end():
     assert torch.equal(gaps[0], t)
     assert all((b <= a).all() and (b > 0).all() for a, b in itertools.pairwise(gaps))
     later = earlier(t, 8, 0.02)
+    assert ((later == 0) | (later >= 0.02)).all()
     assert (later[:2] == 0).all()  # low levels stay tied to the images
     assert (later[2:] > 0.9 * t[2:]).all()
 
