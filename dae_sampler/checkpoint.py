@@ -85,8 +85,8 @@ def save(dae: DenoisingAutoencoder, path: str | Path, dtype: torch.dtype | None 
     path = Path(os.path.expanduser(path))
     if path.suffix != ".safetensors":
         raise InputError(f"cannot write the model to {path}: name it with .safetensors, so that it can be loaded")
-    dae = getattr(dae, "_orig_mod", dae)  # torch.compile's wrapper would prefix the names of all weights
-    weights = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in dae.state_dict().items()}
+    own = {k.removeprefix("_orig_mod."): v for k, v in dae.state_dict().items()}  # the prefix is torch.compile's
+    weights = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in own.items()}
     with replacing(path) as temporary:
         _write(weights, dae.card, temporary)
 

@@ -10,7 +10,7 @@ pure Gaussian corruption that is also the score of the smoothed density (Robbins
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,8 +82,8 @@ class DenoisingAutoencoder(nn.Module):
             corruption=str(q),
             channels=self.shape[0],
             size=None if any_size else self.shape[1:],
-            stride=int(getattr(made, "stride", 1)) if any_size else 1,
-            radius=int(getattr(made, "radius", 0)) if any_size else 0,
+            stride=nets.declared(made, "stride", 1) if any_size else 1,
+            radius=nets.declared(made, "radius", 0) if any_size else 0,
             loss=loss,
             objective="mean" if loss in MEAN_SEEKING else "median",
             labels=tuple(labels),
@@ -185,7 +185,7 @@ class DenoisingAutoencoder(nn.Module):
 
     def code(self, x: Tensor, level: Tensor) -> Tensor:
         """The code of undamaged images (B,C,H,W), each at a level of its own (B,): (B, code). Of a bottleneck only."""
-        inner: Callable[..., Iterator[Tensor]] = getattr(self.net, "inner")  # noqa: B009 - a type checker asks
+        inner = nets.inner_of(self.net)
         return self._run(lambda x_in, c: next(inner(x_in, c)), self.corruption.intact(x), level)
 
     def score(self, x_tilde: Tensor | np.ndarray, sigma: float | Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ Alone, or without torchrun, every function here is the identity.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain
@@ -30,7 +30,7 @@ def get_world_size() -> int:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[None]:
+def joined(device: torch.device) -> Generator[None]:
     """Join the other processes, if torchrun started this one: gloo on a CPU, nccl on GPUs."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield
@@ -66,7 +66,7 @@ def barrier() -> None:
 
 
 @contextmanager
-def first_process_first() -> Iterator[None]:
+def first_process_first() -> Generator[None]:
     """The first process goes first, for example to download; then the others."""
     if get_rank() > 0:
         barrier()

@@ -8,7 +8,6 @@ so its features are the same each time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from .card import MAX_POOL
 from .errors import InputError, unknown
-from .nets import stages_of
+from .nets import inner_of, stages_of
 from .pixels import to_float
 from .tiles import Tiled
 
@@ -109,5 +108,4 @@ class Encoder(nn.Module):
         return self.dae._run(self._inner, self.dae.corruption.intact(x), self.encoding.level)
 
     def _inner(self, x_in: Tensor, c: Tensor | None) -> Tensor:
-        inner: Callable[..., Iterator[Tensor]] = getattr(self.dae.net, "inner")  # noqa: B009 - a type checker asks
-        return next(islice(inner(x_in, c), self.index, None))  # what comes later is not computed
+        return next(islice(inner_of(self.dae.net)(x_in, c), self.index, None))  # what comes later is not computed

@@ -56,7 +56,7 @@ class Known:
         sigma = None if noise is None or sensor else parse_number(noise, "noise")
         if level is not None and level.lower().endswith(".csv"):
             return cls(None, None, Table(Path(level), "level"), None, strength)
-        number = None if level in (None, "auto") else parse_number(str(level), "level")
+        number = None if level in (None, "auto") else parse_number(level, "level")
         return cls(number, sigma, None, sensor, strength)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ KINDS = {1: "grey", 3: "colour"}
 
 
 @contextmanager
-def joined(compute: Compute, quiet: bool) -> Iterator[None]:
+def joined(compute: Compute, quiet: bool) -> Generator[None]:
     """Join the other processes, if torchrun started this one; only the first speaks."""
     from .. import distributed
     from ..device import pick_device

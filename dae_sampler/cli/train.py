@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,7 +128,7 @@ def _say_validation(step: int, checked: Validation, model: DenoisingAutoencoder)
 
 
 @contextmanager
-def _stopping() -> Iterator[list[int]]:
+def _stopping() -> Generator[list[int]]:
     """A list that holds the number of the signal that asked to stop; a second one stops at once."""
     signals: list[int] = []
 

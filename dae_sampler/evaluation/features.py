@@ -101,7 +101,7 @@ def _inception() -> Features:
         from torchmetrics.image.fid import NoTrainInceptionV3
 
         net = NoTrainInceptionV3("inception-v3-compat", ["2048"])
-    except (ImportError, ModuleNotFoundError):
+    except ImportError:
         raise InputError("Inception needs torch-fidelity: pip install 'dae-sampler[evaluate]' torch-fidelity") from None
     except Exception as error:  # a download can fail in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -15,7 +15,10 @@ there is a c, and how many channels x_in has beyond C; what follows comes from i
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
 
 from .. import spec
 from ..errors import InputError
@@ -43,7 +46,7 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
             f"{part.name} is not a built-in network: if you trust it, name it by `net`, "
             "or in Python by dae_sampler.nets.import_own"
         )
-    if not all(shape) and not getattr(NETS.get(part.name), "any_size", part.name not in NETS):
+    if not all(shape) and not declared(NETS.get(part.name), "any_size", part.name not in NETS):
         raise InputError(f"{part.name} takes images of one size: choose unet for pictures of any size")
     net = part.build("net", NETS, shape, conditional, extra)
     weights = dict(net.named_parameters())
@@ -59,12 +62,22 @@ def build(text: str, shape: tuple[int, int, int], conditional: bool = True, extr
 
 def embedding_of(net: nn.Module) -> int:
     """The length of the c that a network takes, 0 without one."""
-    return getattr(net, "embedding", 0)
+    return declared(net, "embedding", 0)
 
 
 def stages_of(net: nn.Module) -> tuple[str, ...]:
     """Names of the inner activations that a network shows, none without any."""
-    return getattr(net, "stages", ())
+    return declared(net, "stages", ())
+
+
+def inner_of(net: nn.Module) -> Callable[..., Iterator[Tensor]]:
+    """What yields the inner activations of x and c, in the order of :func:`stages_of`."""
+    return declared(net, "inner", None)
+
+
+def declared(net: object, name: str, default: Any) -> Any:
+    """An attribute that networks may have, or the default."""
+    return getattr(net, name, default)
 
 
 def import_own(text: str) -> None:

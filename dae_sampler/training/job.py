@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -40,7 +40,7 @@ GRID = 64
 
 
 @contextmanager
-def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Iterator[tuple[Run, Job]]:
+def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Generator[tuple[Run, Job]]:
     """The run folder, claimed for this job alone before anything is read, and the job that holds for it.
 
     Args:
@@ -140,7 +140,7 @@ def _absolute(text: str | None) -> str | None:
 
 def _model(text: str | None) -> str | None:
     """A shipped model's name as it is, also where a folder of something else has that name; paths made absolute."""
-    ships = text in hub.names() and hub.resolve(str(text)) in hub.shipped().values()
+    ships = text in hub.names() and hub.resolve(text) in hub.shipped().values()
     return text if ships else _absolute(text)
 
 

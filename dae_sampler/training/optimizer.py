@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from ..nets import declared
 from .muon import Muon
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Optimizer:
 
     def __init__(self, dae: DenoisingAutoencoder, name: str, weight_decay: float) -> None:
         self.weights = dict(dae.named_parameters())
-        outer = {weight for layer in getattr(dae.net, "outer", ()) for weight in layer.parameters()}
+        outer = {weight for layer in declared(dae.net, "outer", ()) for weight in layer.parameters()}
         self.matrices = {
             k: _channels_last(w.detach()).view(len(w), -1)  # a view, to change the weight itself
             for k, w in self.weights.items()
