@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..losses import per_image
 from ..noise import Noise
 from ..pixels import binarise
+from ..sampling.plan import LEAST_PRIOR
 
 STAGES = 8
 """How often the gap is halved over a training."""
@@ -32,13 +33,19 @@ def check(dae: DenoisingAutoencoder, objective: str) -> None:
     """Refuse to tune what has no trajectories; ``objective`` is that of the model that ``dae`` begins as.
 
     Raises:
-        InputError: the model is not one of a range of Gaussian noise that seeks the mean.
+        InputError: the model is not one of a range of Gaussian noise that seeks the mean, or its noise is too weak to
+            begin from.
     """
     q = dae.corruption
     if not (q.is_gaussian and q.ranged and q.told and objective == "mean"):
         raise InputError(
             f"this model has {q} and estimates the {objective}: a consistency model is tuned from one that "
             "estimates the mean over a range of Gaussian levels that it is told, such as 'gaussian(0.02..20)'"
+        )
+    if q.high < LEAST_PRIOR:
+        raise InputError(
+            f"this model knows noise up to {q.high:g}, too weak to begin from: tune one that was trained with "
+            "`corruption` 'gaussian(0.02..20)'"
         )
 
 

@@ -89,6 +89,11 @@ def test_only_what_has_trajectories_is_tuned(dae):
         check(dae, dae.card.objective)
 
 
+def test_a_model_whose_noise_never_hides_a_picture_is_not_tuned():
+    with pytest.raises(InputError, match="up to 0.4, too weak to begin from"):
+        check(model("mean", "gaussian(0.01..0.4)"), "mean")
+
+
 def test_tuning_is_a_run_that_resumes_and_leaves_a_consistency_model(tmp_path, command):
     x = torch.tensor([0.0, 1.0]).repeat(50).view(100, 1, 1).expand(-1, 4, 4)
     np.save(tmp_path / "x.npy", x.numpy())
