@@ -49,8 +49,10 @@ EVALUATIONS = (20, 50)
 SAMPLES = 2000
 BATCH = 250
 """Images sampled at once."""
-TRIAL = 100
+TRIAL = 25
 """Steps of dae-sampler that are timed to tell how many fit into the time."""
+WARM = 5
+"""Steps before those."""
 app = typer.Typer(add_completion=False)
 
 
@@ -237,8 +239,8 @@ def train_ours(dae: DenoisingAutoencoder, images: Tensor, recipe: Recipe, second
     """Train a model of dae-sampler by the recipe for about so many seconds, by the speed of its first steps."""
     rows = torch.arange(len(images))
     trial = start(copy.deepcopy(dae), images, recipe)
-    for done in range(TRIAL + 10):
-        if done == 10:
+    for done in range(TRIAL + WARM):
+        if done == WARM:
             began = time.monotonic()
         trial.advance(rows)
     recipe = replace(recipe, steps=max(1, round(seconds / (time.monotonic() - began) * TRIAL)))

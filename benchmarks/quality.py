@@ -1,6 +1,7 @@
-"""The tables of docs/results/quality.md (samplers, widths) and docs/dev/log.md (the others).
+"""The tables of docs/results/quality.md (samplers, speed, widths) and docs/dev/log.md (the others).
 
     python benchmarks/quality.py samplers --data-root DATA     # the shipped model by each sampler: 20 minutes
+    python benchmarks/quality.py speed --data-root DATA        # the default training, with labels and without
     python benchmarks/quality.py widths --data-root DATA       # wider networks in equal time: 48 minutes
     python benchmarks/quality.py networks --data-root DATA     # networks and batches in equal time: 25 minutes
     python benchmarks/quality.py search --data-root DATA       # optimisers, rates, losses and more: 46 minutes
@@ -34,7 +35,7 @@ from dae_sampler.nets.layers import ResidualBlock
 from dae_sampler.pixels import AUGMENT
 from dae_sampler.training.validation import validate
 
-TABLES = dict.fromkeys(("samplers", "widths"), DOCS / "results" / "quality.md")
+TABLES = dict.fromkeys(("samplers", "speed", "widths"), DOCS / "results" / "quality.md")
 TABLES |= dict.fromkeys(("networks", "search", "longer", "small"), DOCS / "dev" / "log.md")
 SAMPLERS = (
     ("dpm", 10),
@@ -102,6 +103,12 @@ NOT_OPTIONS = ("power", "change", "recipe")
 """Keys of the changes that no option makes."""
 FINALISTS = ({}, {"seed": 1}, {"power": 0.5}, {"power": 0.5, "seed": 1}, {"net": "unet(48, 96)"})
 """The best of CASES, and what they are compared with."""
+QUICK = (
+    ("the defaults", None, {}),
+    ("`--labels auto`", "auto", {}),
+    ("`--labels auto --batch 128 --lr 0.002`", "auto", SMALLER),
+)
+"""Options of `dae-sampler train mnist`, labels, and the recipe."""
 WIDTHS = ({}, *({"net": f"unet({stages})"} for stages in ("32, 128, 256", "64, 128, 256", "32, 192, 256")))
 """The default network, and wider ones, which come nearer to the peak of a processor with AMX."""
 DataRoot = Annotated[str, typer.Option(envvar="DAE_SAMPLER_DATA", help="The folder that holds MNIST.")]
@@ -127,6 +134,23 @@ def cells(found: metrics.Scores, real: metrics.Scores) -> list[str]:
     """The distance, its ratio to that of real images, and the other scores."""
     distance, *others = found
     return [f"{distance:.1f}", f"{distance / real.frechet:.2f}", *(f"{value:.3f}" for value in others)]
+
+
+@app.command()
+def speed(data_root: DataRoot, minutes: float = 10, n: int = 2000) -> None:
+    """The default training, with labels, and with labels in smaller batches: distances in 20 evaluations."""
+    began, judge, rows = time.monotonic(), Judge(data_root), []
+    for words, labels, options in QUICK:
+        dataset = data.load("mnist", root=Path(data_root), labels=labels)
+        dae = DenoisingAutoencoder(shape=SHAPE, labels=dataset.labels.names if labels else ())
+        dae.precision = pick_precision("auto", pick_device("cpu"))
+        trained = train_ours(dae, dataset, Recipe(**options), 60 * minutes)
+        made = sample(trained.model, n, sampler="dpm(eta=1)", steps=20)
+        sure = f"{judge.sure(made):.3f}"
+        rows.append([words, f"{trained.seconds / 60:.1f}", trained.images, f"{judge.frechet(made):.0f}", sure])
+        print(rows[-1], flush=True)
+    header = ["`dae-sampler train mnist ...`", "minutes", "images", "distance", "surer than 0.99"]
+    fill(TABLES, "speed", header, rows, time.monotonic() - began)
 
 
 @app.command()
