@@ -197,7 +197,7 @@ def parse_number(text: str, name: str) -> float:
     """
     try:
         over, slash, under = text.partition("/")
-        value = float(over) / float(under) if slash else float(over)
+        value = Fraction(float(over), float(under)) if slash else float(over)
     except (ValueError, ZeroDivisionError):
         value = math.nan
     if not math.isfinite(value):

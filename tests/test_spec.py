@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dae_sampler import corruption
 from dae_sampler.errors import InputError
-from dae_sampler.spec import Part, parse, parse_one
+from dae_sampler.spec import Part, parse, parse_number, parse_one
 
 TEXTS = [
     "gaussian(0.5)",
@@ -29,6 +29,10 @@ def test_text_is_a_round_trip(text):
 
 def test_spaces_do_not_matter():
     assert parse(" masking( .25 ) +gaussian(0.02 .. 20 )") == parse("masking(0.25)+gaussian(0.02..20)")
+
+
+def test_a_fraction_is_shown_as_it_was_written():
+    assert str(Part("a", (), {"sigma": parse_number("25/255", "noise")})) == "a(sigma=25/255)"
 
 
 def test_every_float_survives():
