@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .sampling.functions import refine as refine
     from .sampling.functions import restore as restore
     from .sampling.functions import sample as sample
-    from .training.loop import StopTraining as StopTraining
     from .training.loop import fit as fit
+    from .training.progress import StopTraining as StopTraining
     from .training.recipe import Recipe as Recipe
     from .training.run import Run as Run
 
@@ -44,7 +44,7 @@ __getattr__, __dir__, __all__ = exports(
         "InputError": "errors",
         "Recipe": "training.recipe",
         "Run": "training.run",
-        "StopTraining": "training.loop",
+        "StopTraining": "training.progress",
         "data": "data",
         "denoise": "sampling.functions",
         "evaluate": "evaluation.report",

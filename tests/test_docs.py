@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from dae_sampler.cli.options import app, as_options
+from dae_sampler.cli.commands import app
+from dae_sampler.cli.options import as_options
 from dae_sampler.training.recipe import Job
 
 ROOT = Path(__file__).parent.parent

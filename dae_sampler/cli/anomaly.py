@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from ..errors import InputError
+from .commands import command
 from .console import Bar, console, counted, listed, print_json, say, say_notes
-from .options import Compute, Json, Model, Over, Quiet, Source, Strict, as_options, command
+from .options import Compute, Json, Model, Over, Quiet, Source, Strict, as_options
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import InputError
+from .commands import app, running
 from .console import go_on_unheard
-from .options import app, as_options, running
+from .options import as_options
 
 COMMANDS = (
     *("train", "distil", "generate", "restore", "denoise", "guided", "inpaint", "corrupt", "encode", "anomaly"),

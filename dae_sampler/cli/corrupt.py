@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from .commands import command
 from .console import console, counted, listed, say, say_next, say_notes
 from .flow import destination, guard
-from .options import Out, Over, Quiet, Seed, Source, Strict, command
+from .options import Out, Over, Quiet, Seed, Source, Strict
 
 
 @command(

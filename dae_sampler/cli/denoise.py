@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from .commands import command
 from .compared import Compared
 from .console import counted, say, say_next
 from .error_maps import ErrorMaps
 from .flow import Now, Places
 from .known import Known
 from .loading import joined, load_for_pictures
-from .options import Compute, Damage, Guidance, How, Label, Large, Model, Noise, Resize, Source, command, own
+from .options import Compute, Damage, Guidance, How, Label, Large, Model, Noise, Resize, Source, own
 from .restoring import Job
 
 if TYPE_CHECKING:

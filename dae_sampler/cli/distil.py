@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..training.recipe import Job
-from .options import DataRoot, Model, OwnCorruption, OwnNet, Quiet, Seed, command, import_own
+from .commands import command
+from .options import DataRoot, Model, OwnCorruption, OwnNet, Quiet, Seed, import_own
 from .train import given_options, run_job
 
 Steps = Annotated[int, typer.Option(min=1, max=10**9, help="Training steps.")]

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..spec import parse_number
+from .commands import command
 from .console import Bar, console, counted, listed, say, say_notes
-from .options import Compute, Model, Over, Quiet, Source, Strict, command
+from .options import Compute, Model, Over, Quiet, Source, Strict
 
 
 @command(

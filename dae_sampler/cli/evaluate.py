@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
+from .commands import command
 from .console import console, print_json, say, say_notes
 from .generate import Watched
-from .options import Compute, DataRoot, How, Json, Model, Quiet, command
+from .options import Compute, DataRoot, How, Json, Model, Quiet
 from .restored import restoring
 
 if TYPE_CHECKING:

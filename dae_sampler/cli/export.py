@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .commands import command
 from .console import console, print_json, say, say_which
-from .options import Json, Model, OwnCorruption, OwnNet, Quiet, command, import_own
+from .options import Json, Model, OwnCorruption, OwnNet, Quiet, import_own
 
 
 @command("dae-sampler export mnist mnist.onnx", "dae-sampler export runs/photos photos.onnx --json")

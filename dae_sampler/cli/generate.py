@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .commands import command
 from .console import Bar, console, counted, listed, say, say_next
-from .options import Compute, Every, Guidance, How, Labels, Model, Quiet, Trajectory, command, own
+from .options import Compute, Every, Guidance, How, Labels, Model, Quiet, Trajectory, own
 
 if TYPE_CHECKING:
     from collections.abc import Callable

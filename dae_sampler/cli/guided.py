@@ -10,10 +10,11 @@ import typer
 
 from ..spec import parse as parse_parts
 from ..spec import parse_number
+from .commands import command
 from .console import say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures
-from .options import Compute, How, Large, Model, Source, command, own
+from .options import Compute, How, Large, Model, Source, own
 from .restoring import Job
 from .simulation import Simulation
 from .versions import Versions

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .commands import command
 from .console import say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures
-from .options import Compute, Guidance, How, Label, Large, Model, Resize, Source, command, own
+from .options import Compute, Guidance, How, Label, Large, Model, Resize, Source, own
 from .restoring import Job
 from .versions import Versions
 

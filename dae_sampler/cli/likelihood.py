@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
+from .commands import command
 from .console import Bar, console, counted, print_json, say, say_next
 from .evaluate import check_one_size, real, trained_on
-from .options import Compute, DataRoot, Json, Model, Quiet, command
+from .options import Compute, DataRoot, Json, Model, Quiet
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,10 @@ from .. import checkpoint, hub
 from ..card import Card
 from ..errors import InputError
 from ..training.run import Run
+from .commands import command
 from .console import counted, duration, print_json, say, say_next
 from .known import level_wanted
-from .options import Json, Model, command
+from .options import Json, Model
 
 
 @command("dae-sampler info mnist", "dae-sampler info runs/mnist --json")

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from .commands import command
 from .console import console, say, say_next
-from .options import Model, OwnCorruption, OwnNet, Quiet, command, import_own
+from .options import Model, OwnCorruption, OwnNet, Quiet, import_own
 
 
 @command("dae-sampler push runs/photos hf:me/photos --licence mit --terms CC-BY-4.0")

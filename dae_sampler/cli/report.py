@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .commands import command
 from .console import Bar, console, listed, print_json, say
-from .options import Json, OwnCorruption, OwnNet, Quiet, as_options, command, import_own
+from .options import Json, OwnCorruption, OwnNet, Quiet, as_options, import_own
 
 
 @command("dae-sampler report runs/mnist", "dae-sampler report runs/mnist --out reports/ --json")

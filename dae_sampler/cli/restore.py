@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..spec import parse_number
+from .commands import command
 from .console import say, say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures
-from .options import Compute, Guidance, How, Label, Large, Level, Model, Resize, Source, command, own
+from .options import Compute, Guidance, How, Label, Large, Level, Model, Resize, Source, own
 from .restoring import Job
 
 if TYPE_CHECKING:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..training.recipe import Job
+from .commands import command
 from .console import Bar, console, counted, duration, say, say_next, say_notes
 from .known import level_wanted
-from .options import Quiet, command, import_own, own
+from .options import Quiet, import_own, own
 
 if TYPE_CHECKING:
     from ..dae import DenoisingAutoencoder
     from ..training.job import Prepared
-    from ..training.loop import Progress
+    from ..training.progress import Progress
     from ..training.validation import Validation
 
 
@@ -89,7 +90,7 @@ def _announce(prepared: Prepared) -> None:
 def _train(prepared: Prepared, signals: list[int]) -> int:
     """Train with a bar; the exit code: 0, or 128 + the number of the signal that stopped it."""
     from ..training.job import train
-    from ..training.loop import TrainingInterrupted
+    from ..training.progress import TrainingInterrupted
 
     folder, recipe, job = prepared.run.folder, prepared.recipe, prepared.job
     with Bar("training", recipe.steps, "images", recipe.batch, prepared.done) as bar:

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
+from .commands import command
 from .console import Bar, console, listed, print_json, say, say_next
-from .options import DataRoot, Json, Quiet, Seed, command
+from .options import DataRoot, Json, Quiet, Seed
 
 if TYPE_CHECKING:
     from ..theory.verify import Verification

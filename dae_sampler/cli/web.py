@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from .commands import command
 from .console import console, say
-from .options import Compute, Quiet, command
+from .options import Compute, Quiet
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FIRST = "mnist"

@@ -31,7 +31,8 @@ from ..sampling.functions import denoise, sample
 from ..sampling.plan import LEAST_PRIOR, tells_level
 from ..spec import parse_size
 from . import consistency, start
-from .loop import Progress, fit
+from .loop import fit
+from .progress import Progress
 from .recipe import Job, Recipe
 from .run import Run
 

@@ -14,7 +14,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ from ..pixels import augment, to_float
 from .consistency import ConsistencyLoss
 from .fitting import fitting
 from .optimizer import Optimizer
+from .progress import Progress, TrainingInterrupted, is_ended
 from .recipe import Recipe
 from .run import Run
 from .validation import MeanLoss, Validation, anomaly_scores, validate
@@ -44,27 +45,6 @@ CHECK_EVERY = 20
 """Steps between looks at the loss: reading it makes a GPU wait."""
 EXPLODED = 10 * math.log(2)
 """A held-out loss ten times the BCE of a grey image, log 2, is no longer learning."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What ``fit`` reports after each step."""
-
-    step: int
-    loss: Tensor
-    """Training loss of the step, (); read it sparingly, for it waits for the device."""
-    average: DenoisingAutoencoder
-    """The model with the averaged weights, to look at; it changes with further training."""
-    validation: Validation | None = None
-    """Of the averaged weights, if they were validated after this step."""
-
-
-class StopTraining(Exception):  # noqa: N818 - not an error
-    """Raised by ``on_progress``, in every process, to end the training there as if all steps were done."""
-
-
-class TrainingInterrupted(Exception):  # noqa: N818 - not an error
-    """Raised from ``fit`` after the state was saved, when ``should_stop`` said so."""
 
 
 def fit(
@@ -114,7 +94,7 @@ def fit(
             row = state.metrics(checked)
             if writer:
                 writer.add_metrics(row)
-        ended = _is_ended(on_progress, Progress(state.step, loss, state.average, checked))
+        ended = is_ended(on_progress, Progress(state.step, loss, state.average, checked))
         if checked or stop or ended:  # last, so that whatever was lost with a killed process is made again
             state.check()
             if writer:
@@ -126,16 +106,6 @@ def fit(
             break
     state.finish(writer, held_out if recipe.validation_size(len(dataset)) else None)
     return dae.eval()
-
-
-def _is_ended(on_progress: Callable[[Progress], None] | None, progress: Progress) -> bool:
-    """Tell of a step; whether that ends the training."""
-    try:
-        if on_progress:
-            on_progress(progress)
-    except StopTraining:
-        return True
-    return False
 
 
 class TrainingState:

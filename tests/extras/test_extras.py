@@ -12,7 +12,7 @@ import typer
 from PIL import Image
 
 from dae_sampler import DenoisingAutoencoder, save
-from dae_sampler.cli.options import app
+from dae_sampler.cli.commands import app
 
 SMALL = ["--net", "dense(4)", "--steps", 1, "--batch", 4]
 

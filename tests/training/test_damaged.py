@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit, load
-from dae_sampler.training.loop import TrainingInterrupted
+from dae_sampler.training.progress import TrainingInterrupted
 from dae_sampler.training.validation import validate
 
 RECIPE = Recipe(steps=60, batch=16, every=30, lr=0.05)

@@ -5,7 +5,7 @@ import torch
 
 from dae_sampler import DenoisingAutoencoder, InputError, Recipe, Run, fit, load
 from dae_sampler.noise import StepNoise
-from dae_sampler.training.loop import TrainingInterrupted
+from dae_sampler.training.progress import TrainingInterrupted
 from dae_sampler.training.validation import validate
 
 RECIPE = Recipe(steps=30, batch=16, every=7, held_out=20)
