@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from ..training.recipe import Job
 from .commands import command
 from .options import DataRoot, Model, OwnCorruption, OwnNet, Quiet, Seed, import_own
 from .train import given_options, run_job
+
+if TYPE_CHECKING:
+    from ..card import Card
 
 Steps = Annotated[int, typer.Option(min=1, max=10**9, help="Training steps.")]
 Rate = Annotated[float, typer.Option(min=1e-9, help="Peak learning rate.")]
@@ -51,15 +55,15 @@ def distil(
     from .evaluate import trained_on
 
     import_own(corruption, net)
-    path = hub.resolve(model)
-    card, _ = checkpoint.read_card(path)
+    card, _ = checkpoint.read_card(hub.resolve(model))
+    _check(card, crop, labels)
     size = "{1}x{0}".format(*card.size) if card.size else None
     job = Job(
         data=data or ("" if resume else trained_on(card)),  # a run knows its own
         corruption=card.corruption,
         net=card.net,
         loss=card.loss,
-        start=str(path),
+        start=model,
         size=size,
         crop=crop if card.size else crop or 64,
         channels=card.channels,
@@ -77,3 +81,10 @@ def distil(
     )
     given = given_options(context)
     raise typer.Exit(run_job(job, given, out, resume, quiet))
+
+
+def _check(card: Card, crop: int | None, labels: str | None) -> None:
+    if crop and card.size:
+        raise InputError("`crop` is for a model of any size, and this one has its own: leave it out")
+    if labels and not card.labels:
+        raise InputError("this model knows no classes: leave out `labels`")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from .console import say_which
 
 if TYPE_CHECKING:
@@ -103,7 +104,19 @@ class Compute:
 
 
 def import_own(corruption: str, net: str) -> None:
-    """Import the user's own classes that two texts name."""
+    """Import the user's own classes, which a model has.
+
+    Raises:
+        InputError: a text is there and names none.
+    """
+    for name, text in (("corruption", corruption), ("net", net)):
+        if text and ":" not in text:
+            raise InputError(f"a model brings its own: `{name}` is for a class of yours, as module:Class; leave it out")
+    import_named(corruption, net)
+
+
+def import_named(corruption: str, net: str) -> None:
+    """Import those of the user's own classes that two texts name."""
     if ":" in corruption:
         from ..corruption import import_own as import_corruptions
 

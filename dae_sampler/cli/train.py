@@ -16,7 +16,7 @@ from ..training.recipe import Job
 from .commands import command
 from .console import Bar, console, counted, duration, say, say_next, say_notes
 from .known import level_wanted
-from .options import Quiet, import_own, own
+from .options import Quiet, import_named, own
 
 if TYPE_CHECKING:
     from ..dae import DenoisingAutoencoder
@@ -43,7 +43,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a denoising autoencoder on images; everything goes to one run folder."""
-    import_own(job.corruption, job.net)
+    import_named(job.corruption, job.net)
     raise typer.Exit(run_job(job, given_options(context), out, resume, quiet))
 
 
@@ -77,10 +77,11 @@ def _announce(prepared: Prepared) -> None:
     n = total - held_out
     rows = len(prepared.dataset.split(held_out)[0])
     crop = prepared.job.crop
+    kind = " as a consistency model" if prepared.job.objective == "consistency" else ""
     size = f"crops of {crop}x{crop}, {dae.shape[0]} channels" if crop else "x".join(map(str, dae.shape))
     say(
         f"{'resuming' if prepared.done else 'training'} {dae.card.net} ({weights / 1e6:.2f} M parameters) "
-        f"by {dae.card.loss} under {dae.corruption}\n"
+        f"by {dae.card.loss}{kind} under {dae.corruption}\n"
         f"on {counted(n, 'image')} of {dae.card.data} ({size}; {held_out} held out), {recipe.steps} steps of "
         f"{recipe.batch} = {recipe.steps * recipe.batch / rows:.1f} epochs, {dae.precision} on {dae.device.type}, "
         f"into {prepared.run.folder}"

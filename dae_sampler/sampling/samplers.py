@@ -209,7 +209,7 @@ def reveal(
     for following in levels[1:].tolist():
         x_hat = dae(x, 1 - keep.mean((1, 2, 3)))
         now = (order >= (erased * following / max(levels[0].item(), 1e-9)).round()) & (keep == 0)
-        r = torch.sigmoid(torch.logit(x_hat) / temperature)
+        r = torch.sigmoid(torch.logit(x_hat.clamp(0, 1)) / temperature)
         image = torch.where(now, binarise(r, "dynamic", noise), image)
         probabilities = torch.where(now, r, probabilities)
         keep = keep + now

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..card import Card
 from ..dae import DenoisingAutoencoder
 from ..errors import InputError
 from ..losses import per_image
@@ -22,24 +23,24 @@ from ..pixels import binarise
 from ..sampling.plan import LEAST_PRIOR
 
 STAGES = 8
-"""How often the gap is halved over a training."""
+"""Stages of a training; the gap is halved from each to the next."""
 ANCHOR = 0.25
 """Below this level the target is x: nothing else holds r to x there, and targets that r makes itself run away."""
 WIDER = 8.0
-"""How much wider the gap is at low levels than at high ones: n(t) = 1 + WIDER sigmoid(-2 t)."""
+"""The gap is wider at low levels than at high ones: n(t) = 1 + WIDER sigmoid(-2 t), from 5 at 0 down to 1."""
 
 
-def check(dae: DenoisingAutoencoder, objective: str) -> None:
-    """Refuse to tune what has no trajectories; ``objective`` is that of the model that ``dae`` begins as.
+def check(dae: DenoisingAutoencoder, start: Card) -> None:
+    """Refuse to tune what has no trajectories; ``start`` is the card of the model that ``dae`` begins as.
 
     Raises:
-        InputError: the model is not one of a range of Gaussian noise that seeks the mean, or its noise is too weak to
-            begin from.
+        InputError: the model is not one of a range of Gaussian noise that seeks the mean, its noise is too weak to
+            begin from, or it knows other classes.
     """
     q = dae.corruption
-    if not (q.is_gaussian and q.ranged and q.told and objective == "mean"):
+    if not (q.is_gaussian and q.ranged and q.told and start.objective == "mean"):
         raise InputError(
-            f"this model has {q} and estimates the {objective}: a consistency model is tuned from one that "
+            f"this model has {q} and estimates the {start.objective}: a consistency model is tuned from one that "
             "estimates the mean over a range of Gaussian levels that it is told, such as 'gaussian(0.02..20)'"
         )
     if q.high < LEAST_PRIOR:
@@ -47,6 +48,8 @@ def check(dae: DenoisingAutoencoder, objective: str) -> None:
             f"this model knows noise up to {q.high:g}, too weak to begin from: tune one that was trained with "
             "`corruption` 'gaussian(0.02..20)'"
         )
+    if set(start.labels) != set(dae.card.labels):
+        raise InputError("the classes of the images are not those that the model knows: tune it on images of its own")
 
 
 class ConsistencyLoss(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -187,7 +187,7 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     if stages_of(dae.net):
         plans["encode"] = encoder.usual(dae)
     if job.objective != "mean":
-        consistency.check(dae, start.objective_of(job.start) if job.start and not done else "mean")
+        consistency.check(dae, start.card_of(job.start) if job.start and not done else dae.card)
         dae.card = replace(dae.card, objective=job.objective)
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
     recipe = job.recipe(len(dataset.split(job.validation_size(len(dataset)))[0]))
@@ -235,8 +235,7 @@ def train(
     """
     run, job = prepared.run, prepared.job
     first = distributed.get_rank() == 0
-    if first:
-        run.write_config({"version": __version__, "launch": distributed.launch(), **asdict(job)})
+    run.config = {"version": __version__, "launch": distributed.launch(), **asdict(job)}
     with _events(run, prepared.done + 1) if job.tensorboard and first else nullcontext() as events:
 
         def show(progress: Progress) -> None:
@@ -263,11 +262,11 @@ def _record(progress: Progress, run: Run, dataset: Dataset | Crops, events: Any)
 
 def _shown(dae: DenoisingAutoencoder, dataset: Dataset | Crops) -> Tensor:
     """Samples; of a model that cannot start from noise, damaged images beside what it makes of them."""
-    q = dae.corruption
-    if dae.shape[1] and (known := len(dae.card.labels)):
-        return sample(dae, GRID, label=torch.arange(GRID) * min(known, GRID) // GRID, seed=0)
+    q, known = dae.corruption, len(dae.card.labels)
     if dae.shape[1] and q.has_level:
-        return sample(dae, GRID, seed=0)
+        label = torch.arange(GRID) * min(known, GRID) // GRID if known else None
+        with suppress(InputError):  # some corruptions never leave so little of an image that one could begin there
+            return sample(dae, GRID, label=label, seed=0)
     rows = dataset.split(0)[0]
     rows = rows[torch.linspace(0, len(rows) - 1, GRID // 4).long()]
     x = to_float(dataset.take(rows).pair[0], dataset.span).to(dae.device)

@@ -79,8 +79,8 @@ def fit(
     dataset, recipe = fitting(dae, images, damaged, target, recipe or Recipe())
     training, held_out = dataset.split(recipe.validation_size(len(dataset)))
     state = TrainingState(dae, recipe, dataset)
-    if run and (saved := run.load_state()):
-        state.restore(*saved)
+    if run:
+        state.begin(run)
     state.started = time.monotonic()
     writer = run if distributed.get_rank() == 0 else None
     while state.step < recipe.steps and not state.out_of_patience():
@@ -218,13 +218,20 @@ class TrainingState:
         numbers = {name: getattr(self, name) for name in self.SAVED}
         return tensors, {**data, "seconds": self.elapsed(), "best_checked": self.best_checked, **numbers}
 
+    def begin(self, run: Run) -> None:
+        """Go on from the state of the run, if it has one; from here on there is a run to resume."""
+        if saved := run.load_state():
+            self.restore(*saved)
+        if distributed.get_rank() == 0:
+            run.begin()
+
     def restore(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
         """Undo :meth:`snapshot`."""
         n = len(self.dataset)
         if saved.get("images") != n:
             raise InputError(f"the run began on {saved.get('images')} images, now there are {n}: start a new run")
         if saved.get("fingerprint") not in (None, self.fingerprint):  # None: saved before version 0.3
-            raise InputError("the run began on other images than these: give it those, or start a new run")
+            raise InputError("the run began on other images or labels than these: give it those, or start a new run")
         averages = dict(self.average.named_parameters())
         try:
             for name in ("seconds", *self.SAVED):

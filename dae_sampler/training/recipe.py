@@ -232,6 +232,8 @@ class Job(Recipe):
         Raises:
             InputError: an option was given that would make it another run.
         """
+        if self.objective != "mean" and (self.objective, self.start) != (before.objective, before.start):
+            raise InputError(f"the run is no tuning of {self.start}: go on with it by train, or give another `out`")
         known = {option.name: option for option in fields(self)}
         for name in sorted(given):
             if getattr(self, name) != getattr(before, name) and not known[name].metadata["may_change"]:

@@ -26,7 +26,10 @@ class Run:
     Attributes:
         folder: where it is.
         config_file, state_file, metrics_file: its parts.
+        config: what config.json is to say once training begins, if anything.
     """
+
+    config: dict[str, Any] | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,10 +56,11 @@ class Run:
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{self.config_file} cannot be read ({error}): restore it or start a new run") from None
 
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Write config.json."""
-        with replacing(self.config_file) as temporary:
-            temporary.write_text(json.dumps(config, indent=2) + "\n")
+    def begin(self) -> None:
+        """Write config.json: nothing is left that the job could be refused for."""
+        if self.config:
+            with replacing(self.config_file) as temporary:
+                temporary.write_text(json.dumps(self.config, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of metrics.csv."""

@@ -6,8 +6,10 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from .. import checkpoint, hub
+from ..card import Card
 from ..dae import DenoisingAutoencoder
 from ..errors import InputError
 from ..nets.layers import ResidualBlock
@@ -37,9 +39,9 @@ def for_channels(job: Job, channels: int) -> Job:
     return replace(job, net=net, corruption=grey.corruption if job.corruption == colour.corruption else job.corruption)
 
 
-def objective_of(start: str) -> str:
-    """What the output of the model ``start`` estimates."""
-    return checkpoint.read_card(hub.resolve(start))[0].objective
+def card_of(start: str) -> Card:
+    """The card of the model ``start``."""
+    return checkpoint.read_card(hub.resolve(start))[0]
 
 
 def load_weights(dae: DenoisingAutoencoder, start: str) -> str:
@@ -55,26 +57,40 @@ def load_weights(dae: DenoisingAutoencoder, start: str) -> str:
     """
     pair = hub.pair_of(start)
     source = checkpoint.load(pair[0] if pair and dae.shape[0] == 1 else start)
-    note = ""
-    weights = source.state_dict()
-    if not source.card.labels:  # which the new model begins to learn
-        weights |= {name: weight for name, weight in dae.state_dict().items() if name.startswith("label.")}
+    notes, weights = [], source.state_dict()
     if source.embed is not None and dae.embed is None:
         level = math.sqrt(source.corruption.low * source.corruption.high)
         weights = _at_level(source, level)
-        note = f"{start} is told the level, the new model is not: it begins as {start} is at the level {level:.3g}"
+        notes += [f"{start} is told the level, the new model is not: it begins as {start} is at the level {level:.3g}"]
+    if dae.label is not None:
+        weights |= _classes(dae, source, weights)
+    if source.card.labels and set(source.card.labels) != set(dae.card.labels):
+        notes += [f"the classes are others than those of {start}, and begin as those do, in their order"]
     try:
         dae.load_state_dict(weights)
     except RuntimeError:
         known = f" and the labels {', '.join(source.card.labels)}" if source.card.labels else ""
         theirs = f"{source.card.net} for {source.corruption} images {source.shape}{known}"
-        alike = f"`net`, kind of `corruption` and `size`{', and `labels` of the same names' if known else ''}"
+        alike = f"`net`, kind of `corruption` and `size`{', and as many `labels`' if known else ''}"
         raise InputError(f"`start` {start} is {theirs}: give the same {alike}") from None
-    return note
+    return "; ".join(notes)
+
+
+def _classes(dae: DenoisingAutoencoder, source: DenoisingAutoencoder, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What ``dae``, which knows classes, has beyond the ``weights``; it changes nothing while the vectors are 0."""
+    theirs, names = source.state_dict(), source.card.labels
+    more = {k: theirs.get(k, w) for k, w in dae.state_dict().items() if k not in weights and "condition" in k}
+    more = {k: torch.zeros_like(w) if k.endswith(".bias") else w for k, w in more.items()}
+    if source.label is None or dae.label is None:
+        return more | {k: w for k, w in dae.state_dict().items() if k.startswith("label.")}
+    if set(names) == set(dae.card.labels):
+        order = [names.index(name) for name in dae.card.labels]
+        more["label.weight"] = source.label.weight.detach()[[*order, -1]]
+    return more
 
 
 @torch.no_grad()
-def _at_level(source: DenoisingAutoencoder, level: float) -> dict[str, torch.Tensor]:
+def _at_level(source: DenoisingAutoencoder, level: float) -> dict[str, Tensor]:
     """The weights of a network that is always told ``level``: what the level adds goes into biases."""
     assert source.embed is not None
     c = source.embed(source.corruption.condition(torch.tensor([level])))

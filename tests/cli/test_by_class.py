@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dae_sampler import load
+
 
 @pytest.fixture
 def trained(tmp_path, command, monkeypatch):
@@ -58,3 +60,42 @@ def test_a_class_tells_what_the_damage_hides_in_pictures_of_any_size(tmp_path, c
     assert day.mean() > 170
     assert night.mean() < 85
     assert "leave out --labels" in command("train", "clean", "--exposures", "--crop", 16, *known[:2], code=2)
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was_and_a_refused_start_leaves_none(trained, command, tmp_path):
+    before = (tmp_path / "r" / "config.json").read_text()
+    for name in ("cat", "dog"):
+        (tmp_path / "others" / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("L", (8, 8), 30 * i).save(tmp_path / "others" / name / f"{i}.png")
+    assert "other images or labels" in command("train", "others", "--resume", "--out", trained, code=2)
+    assert (tmp_path / "r" / "config.json").read_text() == before
+    command("train", "animals", "--l1", 0.1, "--net", "unet(8)", "--steps", 1, "--out", "new", code=2)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("damage", [["--damaged", "animals"], ["--corruption", "erasure(0.1..0.5)"]])
+def test_what_cannot_be_sampled_from_noise_trains_with_labels(trained, command, damage):
+    known = ["--labels", "auto", "--net", "dense(8)", "--steps", 2, "--every", 1, "--batch", 4, "--out", "other"]
+    assert "wrote" in command("train", "animals", *damage, *known)
+
+
+def test_a_tuning_is_gone_on_with_from_its_own_model_alone(trained, command, tmp_path):
+    tune = ["distil", trained, "--data", "animals", "--steps", 1, "--batch", 4, "--out", "fast"]
+    assert "as a consistency model" in command(*tune)
+    before = (tmp_path / "r" / "model.safetensors").read_bytes()
+    assert "is no tuning of" in command("distil", trained, "--resume", "--out", trained, code=2)
+    assert "is no tuning of" in command("distil", "mnist", "--resume", "--out", "fast", code=2)
+    assert (tmp_path / "r" / "model.safetensors").read_bytes() == before
+    assert load("fast").card.start == "r"
+    assert "resuming" in command(*tune[:2], "--steps", 2, "--resume", "--out", "fast")
+
+
+def test_what_a_tuning_has_no_use_for_is_refused(trained, command, tmp_path):
+    (tmp_path / "animals" / "cat").rename(tmp_path / "animals" / "bird")
+    tune = ["distil", trained, "--data", "animals", "--steps", 1, "--batch", 4, "--out", "fast"]
+    assert "classes of the images" in command(*tune, code=2)
+    assert "leave it out" in command(*tune, "--crop", 8, code=2)
+    assert "leave it out" in command(*tune, "--corruption", "gaussian(1..2)", code=2)
+    np.save("x.npy", np.zeros((9, 28, 28), np.uint8))
+    assert "leave out --labels" in command("distil", "mnist-paper", "--data", "x.npy", "--labels", "auto", code=2)

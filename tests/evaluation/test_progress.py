@@ -39,7 +39,9 @@ def test_a_run_that_still_trains_or_whose_data_is_gone_has_a_report_too(command,
 
 def test_what_is_no_run_is_refused_and_nothing_written(command, tmp_path):
     assert "holds no run" in command("report", tmp_path, code=2)
-    Run(tmp_path).write_config({"data": "x"})
+    run = Run(tmp_path)
+    run.config = {"data": "x"}
+    run.begin()
     assert "not validated yet" in command("report", tmp_path, code=2)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 

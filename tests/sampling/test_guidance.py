@@ -135,3 +135,13 @@ def test_training_with_labels_makes_a_model_that_knows_them_and_one_that_does_no
     assert means == pytest.approx([0.1, 0.9, 0.5], abs=0.1)
     with pytest.raises(InputError, match="labels dark, bright"):
         dae_sampler.fit(dae, x, Recipe(steps=1))
+
+
+def test_a_guided_model_that_leaves_the_range_reveals_its_surest_pixels():
+    class Sure(DenoisingAutoencoder):
+        def logits(self, x_tilde, level=None, label=None):
+            return torch.full_like(x_tilde[:, :-1], 3.0 if label is not None else 0.0)
+
+    dae = Sure("dense(4)", "erasure(0..1)", (1, 4, 4), labels=NAMES).eval()
+    for space in ("logits", "pixels"):
+        assert (dae_sampler.sample(Guided(dae, 1, 2.5, space), 4) == 1).double().mean() > 0.95

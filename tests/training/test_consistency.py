@@ -86,12 +86,12 @@ def test_what_needs_a_mean_refuses_it_in_a_sentence():
 )
 def test_only_what_has_trajectories_is_tuned(dae):
     with pytest.raises(InputError, match="is tuned from"):
-        check(dae, dae.card.objective)
+        check(dae, dae.card)
 
 
 def test_a_model_whose_noise_never_hides_a_picture_is_not_tuned():
-    with pytest.raises(InputError, match="up to 0.4, too weak to begin from"):
-        check(model("mean", "gaussian(0.01..0.4)"), "mean")
+    with pytest.raises(InputError, match=r"up to 0\.4, too weak to begin from"):
+        check((dae := model("mean", "gaussian(0.01..0.4)")), dae.card)
 
 
 def test_tuning_is_a_run_that_resumes_and_leaves_a_consistency_model(tmp_path, command):
