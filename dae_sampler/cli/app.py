@@ -69,7 +69,7 @@ def _cure_of_memory() -> str:
         "optimizer": "choose a narrower `net`",
         "size": "choose a smaller `size`",
     }
-    fitting = [cure for option, cure in cures.items() if option in running]
+    fitting = [cure for option, cure in cures.items() if option in running.values]
     return as_options(", or ".join(fitting) or "close other programs or use a machine with more memory")
 
 

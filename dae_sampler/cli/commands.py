@@ -4,18 +4,49 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from .options import as_options
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-running: set[str] = set()
-"""Names of the options of the command that runs, so that an error can tell which of them would help."""
+OF_RESULTS = ("out", "compare", "trajectory", "every", "error", "resume", "quiet")
+"""Options that say where results go, or how they are shown."""
+
+
+@dataclass
+class Running:
+    """A command as it was given."""
+
+    name: str = ""
+    parameters: Sequence[inspect.Parameter] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def again(self, **changes: object) -> list[object]:
+        """The words that give the same with other results, but for what ``changes``."""
+        words: list[object] = ["dae-sampler", self.name]
+        for parameter in self.parameters:
+            name, kept = parameter.name, parameter.name not in OF_RESULTS
+            value = changes.get(name, self.values[name] if kept else None)
+            if value is None or value is False or value == parameter.default:
+                continue
+            option = as_options(f"`{name}`")
+            if isinstance(parameter.annotation.__metadata__[0], ArgumentInfo):
+                words.append(value)
+            elif isinstance(value, list):
+                words += [word for each in value for word in (option, each)]
+            else:
+                words += [option] if value is True else [option, value]
+        return words
+
+
+running = Running()
+"""The command that runs."""
 
 
 def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -43,8 +74,7 @@ def _expanded(function: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
 
     def run(**values: Any) -> None:
-        running.clear()
-        running.update(values)
+        running.name, running.parameters, running.values = function.__name__, parameters, values
         values = {name: _at_home(value) for name, value in values.items()}
         for name, kind in groups.items():
             own = {known.name: values.pop(known.name) for known in fields(kind) if known.name in values}

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .commands import command
+from .commands import command, running
 from .compared import Compared
 from .console import counted, say, say_next
 from .error_maps import ErrorMaps
 from .flow import Now, Places
 from .known import Known
 from .loading import joined, load_for_pictures
-from .options import Compute, Damage, Guidance, How, Label, Large, Model, Noise, Resize, Source, own
+from .options import Compute, Damage, Guidance, How, Label, Large, Model, Noise, Resize, Source
 from .restoring import Job
 
 if TYPE_CHECKING:
@@ -94,10 +94,7 @@ def denoise(
         if compared:
             compared.say()
     if not places.compare:
-        asked = [] if level is None else ["--level", level]
-        asked += [] if noise is None else ["--noise", noise]
-        again = own(compute.corruption, compute.net)
-        say_next("dae-sampler", "denoise", model, source, *asked, "--compare", *again)
+        say_next(*running.again(compare=True))
 
 
 @dataclass

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .commands import command
+from .commands import command, running
 from .console import Bar, console, counted, listed, say, say_next
-from .options import Compute, Every, Guidance, How, Labels, Model, Quiet, Trajectory, own
+from .options import Compute, Every, Guidance, How, Labels, Model, Quiet, Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +75,7 @@ def sample(
                     if film and not film.saved:
                         film.save(made[: max(1, len(distributed.share(len(made))))])
     say(f"wrote {listed(out, trajectory)}: {counted(n, 'image')} by {plan}, {counted(plan.steps, 'step')}")
-    again = own(compute.corruption, compute.net)
-    say_next("dae-sampler", "sample", model, "-n", 1000, "--out", "more/", "--seed", compute.seed + 1, *again)
+    say_next(*running.again(n=1000, out="more/", seed=compute.seed + 1))
 
 
 def classes_of(dae: DenoisingAutoencoder, label: list[str] | None, guidance: float, each: int) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import typer
 
 from ..spec import parse as parse_parts
 from ..spec import parse_number
-from .commands import command
+from .commands import command, running
 from .console import say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures
-from .options import Compute, How, Large, Model, Source, own
+from .options import Compute, How, Large, Model, Source
 from .restoring import Job
 from .simulation import Simulation
 from .versions import Versions
@@ -87,9 +87,7 @@ def restore(
             simulation.report()
         versions.report()
     if samples == 1:
-        asked = ["--operator", operator, "--noise", noise, *(["--simulate"] if simulate else [])]
-        again = own(compute.corruption, compute.net)
-        say_next("dae-sampler", "restore", model, source, *asked, "--samples", 8, "--compare", *again)
+        say_next(*running.again(samples=8, compare=True))
 
 
 def _masks(operator: str) -> tuple[Path, ...]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .commands import command
+from .commands import command, running
 from .console import say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures
-from .options import Compute, Guidance, How, Label, Large, Model, Resize, Source, own
+from .options import Compute, Guidance, How, Label, Large, Model, Resize, Source
 from .restoring import Job
 from .versions import Versions
 
@@ -67,5 +67,4 @@ def inpaint(
         job = Job("inpainted", dae, plan, apply, source, places, how.batch, pair, resize, large, **kept)
         job.run()
     if n == 1:
-        again = own(compute.corruption, compute.net)
-        say_next("dae-sampler", "inpaint", model, source, "--mask", mask, "-n", 8, "--compare", *again)
+        say_next(*running.again(n=8, compare=True))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..spec import parse_number
-from .commands import command
+from .commands import command, running
 from .console import say, say_next
 from .flow import Now, Places
 from .loading import joined, load_for_pictures
-from .options import Compute, Guidance, How, Label, Large, Level, Model, Resize, Source, own
+from .options import Compute, Guidance, How, Label, Large, Level, Model, Resize, Source
 from .restoring import Job
 
 if TYPE_CHECKING:
@@ -60,6 +60,4 @@ def refine(
     higher = min(1.5 * (plan.level or 0), dae.corruption.high)
     if higher > (plan.level or 0):
         say("to invent more:")
-        say_next(
-            "dae-sampler", "refine", model, source, "--level", f"{higher:g}", *own(compute.corruption, compute.net)
-        )
+        say_next(*running.again(level=f"{higher:g}"))

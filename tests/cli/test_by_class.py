@@ -1,5 +1,8 @@
 """Labels on the command line: trained from subfolders, asked for by name, listed."""
 
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,3 +102,16 @@ def test_what_a_tuning_has_no_use_for_is_refused(trained, command, tmp_path):
     assert "leave it out" in command(*tune, "--corruption", "gaussian(1..2)", code=2)
     np.save("x.npy", np.zeros((9, 28, 28), np.uint8))
     assert "leave out --labels" in command("distil", "mnist-paper", "--data", "x.npy", "--labels", "auto", code=2)
+
+
+def test_the_command_to_go_on_with_keeps_what_was_asked(trained, command):
+    asked = ["--label", "dog", "--guidance", "0.0", "--steps", 2]
+    said = command("sample", trained, *asked, "-n", 3, "--out", "a.npy").strip()
+    words = shlex.split(said.rpartition("next: dae-sampler ")[2])
+    assert {*map(str, asked), "-n", "1000", "more/", "--seed", "1"} <= set(words)
+    assert "a.npy" not in words
+    words[words.index("1000")] = "4"
+    command(*words)
+    assert len(list(Path("more").iterdir())) == 4
+    said = command("denoise", trained, "animals", "--level", 0.5, "--label", "dog", "--out", "b.npy")
+    assert {"--level", "0.5", "--label", "dog", "--compare"} <= set(said.rpartition("next: ")[2].split())

@@ -63,7 +63,7 @@ def test_blind_spots_take_noisy_floats_and_the_noise_that_they_carry(command, he
     card = json.loads(command("info", "run", "--json"))["model"]
     assert card["target"] == "self"
     text = command("denoise", "run", "noisy.npy", "--noise", "1/4", "--out", "out.npy")
-    assert "reconstruct(sigma=0.25)" in text
+    assert "reconstruct(sigma=1/4)" in text
     assert np.load("out.npy").shape == (12, 1, 8, 8)
 
 
