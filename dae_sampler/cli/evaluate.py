@@ -16,6 +16,8 @@ from .options import Compute, DataRoot, How, Json, Model, Quiet
 from .restored import restoring
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..card import Card
     from ..dae import DenoisingAutoencoder
     from ..data.dataset import Dataset
@@ -65,22 +67,22 @@ def evaluate(
     with distributed.joined(pick_device(compute.device)):
         console.quiet = quiet or as_json or distributed.get_rank() > 0
         dae = compute.load(model)
+        if not dae.shape[1] and report:
+            raise InputError("`report` shows samples, and this model restores pictures of any size: leave it out")
         if not dae.shape[1]:
-            if report:
-                raise InputError("`report` shows samples, and this model restores pictures of any size: leave it out")
             restoring(model, how, compute, test or data, level, as_json)
             return
         if level:
             raise InputError("`level` is for a model of any size; this one is judged by its samples: leave it out")
-        plan = resolve("sample", dae, how.sampler, how.steps)
-        data = data or trained_on(dae.card)
+        plan, data = resolve("sample", dae, how.sampler, how.steps), data or trained_on(dae.card)
         space = spaces.feature_space(features, dae.shape)
         if not test and data not in NAMED:
             raise InputError(f"{data} has no test half: say what to compare with, by `test`")
         training, testing = real(data, data_root, True, dae), real(test or data, data_root, False, dae)
         with Watched(dae, plan, n, how.batch) as watched:
             images = training.plain_images(), testing.plain_images()
-            options = {"n": n, "plan": plan, "batch": how.batch, "seed": compute.seed, "on_step": watched.step}
+            options: dict[str, Any] = {"n": n, "plan": plan, "batch": how.batch, "seed": compute.seed}
+            options |= {"labels": classes(testing, dae.card), "on_step": watched.step}
             found = reports.evaluate(dae, *images, space, **options)
         if distributed.get_rank() > 0:
             return
@@ -125,10 +127,19 @@ def real(source: str, root: str | None, train: bool, dae: DenoisingAutoencoder) 
     from ..data import named
 
     channels, height, width = dae.shape
-    place = Path(root) if root else None
-    dataset = named.load(source, root=place, train=train, size=(width, height), channels=channels)
+    shape: dict[str, Any] = {"size": (width, height), "channels": channels}
+    labels = "auto" if dae.card.labels and source in named.NAMED else None
+    dataset = named.load(source, root=Path(root) if root else None, train=train, labels=labels, **shape)
     say_notes(dataset.notes, dataset.skipped)
     return dataset
+
+
+def classes(dataset: Dataset, card: Card) -> Tensor | None:
+    """The classes of the images, if they are known to be the model's; says so if not."""
+    if card.labels and (not dataset.labels or dataset.labels.names != card.labels):
+        say("note: the loss by level is that of the model when it is told no class")
+        return None
+    return dataset.labels.numbers if card.labels and dataset.labels else None
 
 
 def _for_json(found: Evaluation, plan: Plan, seed: int, features: str) -> dict[str, Any]:

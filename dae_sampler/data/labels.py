@@ -69,7 +69,8 @@ def of_folder(folder: Path, files: Iterable[Path], source: str) -> Labels:
 
 
 def of_array(path: Path, n: int, source: str) -> Labels:
-    """The class of each of the ``n`` images in an array's file: its ``y``, or what the CSV ``source`` says by index.
+    """The class of each of the ``n`` images in an array's file: its ``y``, where the number -1 is no class, or what the
+    CSV ``source`` says by index.
 
     Raises:
         InputError: there is no ``y`` of that length, or the CSV cannot be used.
@@ -81,7 +82,9 @@ def of_array(path: Path, n: int, source: str) -> Labels:
         raise InputError(f"{path} holds no array 'y' to take `labels` from: save one, or name a CSV file,label")
     if found.shape != (n,) or found.dtype.kind not in "iubUS":
         raise InputError(f"'y' in {path} is {found.dtype} {found.shape}: `labels` are {n} whole numbers or names")
-    return from_names([text.decode() if isinstance(text, bytes) else str(text) for text in found.tolist()])
+    each = (text.decode() if isinstance(text, bytes) else str(text) for text in found.tolist())
+    none = str(NONE) if found.dtype.kind == "i" else ""
+    return from_names(["" if name == none else name for name in each])
 
 
 def _beside(path: Path) -> np.ndarray | None:

@@ -143,7 +143,8 @@ def load(
     if str(source) in NAMED:  # also where a folder has that name: ./mnist is the folder
         named = _named(str(source), root or default_root(), train, span)
         if labels and labels != AUTO:
-            named = replace(named, labels=of_array(path, len(named), labels))
+            told = of_array(path, len(named), labels)
+            named = replace(named, labels=told, notes=(*named.notes, *unlabelled(told)))
         return _converted(named if labels else replace(named, labels=None), wanted)
     if path.is_dir():
         files, left_out = (files, []) if files else find(path, without)

@@ -111,5 +111,12 @@ def _inception() -> Features:
 
 @torch.no_grad()
 def embed(features: Features, images: Tensor, batch: int = 500) -> Tensor:
-    """Features of all images (N,C,H,W), uint8 or float in [0,1]: (N, features), float32."""
-    return torch.cat([features(to_float(some)).float() for some in images.split(batch)])
+    """Features of all images (N,C,H,W), uint8 or float in [0,1]: (N, features), float32.
+
+    Raises:
+        InputError: some are not finite.
+    """
+    found = torch.cat([features(to_float(some)).float() for some in images.split(batch)])
+    if not found.isfinite().all():
+        raise InputError("some features are not finite: check the function that is given as `features`")
+    return found

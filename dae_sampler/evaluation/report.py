@@ -20,7 +20,7 @@ from ..sampling.plan import Plan, resolve
 from ..sampling.samplers import State
 from ..training.validation import validate
 from .features import Features, embed, feature_space
-from .metrics import Reference, Scores, baseline, nearest
+from .metrics import NEIGHBOURS, Reference, Scores, baseline, nearest
 
 SHOWN = 64
 """Samples in a report."""
@@ -67,6 +67,7 @@ def evaluate(
     test: Tensor,
     features: Features | str = "mnist",
     *,
+    labels: Tensor | None = None,
     n: int = 10_000,
     plan: Plan | None = None,
     seed: int = 0,
@@ -80,6 +81,7 @@ def evaluate(
         train, test: real images of the model's shape, (N,C,H,W), uint8 or float in [0,1]; binarised as the
             model's were.
         features: the space to compare in, or its name, as :func:`.features.feature_space` takes it.
+        labels: classes of the test images, (N,) int64, which the loss by level is told; samples are of drawn classes.
         n: how many to sample; at most the number of training images.
         plan: how to sample; by default the model's.
         seed, batch, on_step: as for :func:`~dae_sampler.sampling.tasks.sample`.
@@ -91,9 +93,12 @@ def evaluate(
     space = feature_space(features, dae.shape) if isinstance(features, str) else features
     if n > len(train):
         raise InputError(f"n is {n}, but there are {len(train)} training images to compare with: lower `n`")
+    if min(n, len(test)) <= NEIGHBOURS:
+        raise InputError(f"{n} samples and {len(test)} test images are too few: compare more than {NEIGHBOURS} of each")
     if how := dae.card.binarise:
         half = ((0, train), (1, test))
         train, test = (binarise(to_float(x), how, StepNoise(seed, i)) for i, x in half)
+    of_train, of_test = (embed(space, x) for x in (train, test))
     calls = 0
 
     def count(module: nn.Module, arguments: tuple, output: Tensor) -> None:
@@ -107,11 +112,11 @@ def evaluate(
     seconds = time.monotonic() - began
     hook.remove()
     evaluations = distributed.all_reduce(torch.tensor(float(calls))).item() / n
-    of_train, of_test, of_fake = (embed(space, x) for x in (train, test, fake))
-    real = Reference(of_test)
+    of_fake, real = embed(space, fake), Reference(of_test)
     to_training, index = nearest(of_fake, of_train)
     shown = torch.stack([fake[:SHOWN], to_float(train[index[:SHOWN]])], 1).flatten(0, 1)
-    excess = validate(dae, test[:EXCESS_IMAGES]).by_level
+    told = None if labels is None else labels[:EXCESS_IMAGES]
+    excess = validate(dae, test[:EXCESS_IMAGES], labels=told).by_level
     test_to_training = nearest(of_test[:n], of_train)[0]
     return Evaluation(
         n,

@@ -76,6 +76,8 @@ def sample(
 
 
 def _numbers(dae: Denoiser, label: Sequence[str | int] | Tensor, n: int) -> Tensor:
+    if isinstance(label, Tensor) and (label.is_floating_point() or label.ndim != 1):
+        raise InputError(f"labels are {label.dtype} {tuple(label.shape)}: give whole numbers, one for each image")
     known = label.tolist() if isinstance(label, Tensor) else label
     if len(known) != n:
         raise InputError(f"there are {len(known)} labels for {n} images: give one, or one for each")

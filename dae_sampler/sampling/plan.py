@@ -195,8 +195,8 @@ def _usual(task: str, dae: Denoiser, samples: int) -> Plan:
     if task == "restore":
         name, steps = DRAWING if samples > 1 or q.high >= LEAST_PRIOR else ("hqs", SAMPLERS["hqs"].steps)
         return Plan(SAMPLERS[name], {}, steps)
-    for name in ("euler", "iterate") if one_call else ():
-        if SAMPLERS[name].fits(q):
+    for name in ("euler", "consistency", "iterate") if one_call else ():
+        if SAMPLERS[name] in _fitting(dae, task):
             return Plan(SAMPLERS[name], {}, 1)
     if task == "inpaint" and can_estimate(dae) and q.high >= LEAST_PRIOR:
         return Plan(SAMPLERS["walk"], {}, SAMPLERS["walk"].steps)

@@ -20,6 +20,7 @@ from ..data import named
 from ..data.crops import Crops
 from ..data.dataset import Dataset
 from ..data.exposures import load_exposures
+from ..data.labels import AUTO
 from ..data.pairs import as_noisy, load_pairs
 from ..device import pick_device, pick_precision
 from ..errors import InputError
@@ -55,7 +56,8 @@ def claimed(job: Job, given: set[str], out: Path | None, resume: bool) -> Genera
             there; or the job does not fit the run.
     """
     job = replace(job, data=_absolute(job.data) or "", damaged=_absolute(job.damaged), start=_model(job.start))
-    job = replace(job, labels=_absolute(job.labels), data_root=_resolved(job.data_root))
+    labels = AUTO if job.labels == AUTO else _absolute(job.labels)
+    job = replace(job, labels=labels, data_root=_resolved(job.data_root))
     job = start.completed(job.completed(given), given)
     if out is None and resume:
         raise InputError("say which run to resume by `out`")

@@ -202,6 +202,8 @@ class Job(Recipe):
             raise InputError("`size` and `crop` contradict each other: give one")
         if self.labels and self.exposures:
             raise InputError("the subfolders of `exposures` tell things apart and no classes: leave out `labels`")
+        if "label_dropout" in given and not self.labels:
+            raise InputError("`label_dropout` is for training with `labels`: give them, or leave it out")
         if self.damaged or self.exposures:
             return self._of_pairs(given)
         if self.target != "clean":
@@ -234,6 +236,8 @@ class Job(Recipe):
         """
         if self.objective != "mean" and (self.objective, self.start) != (before.objective, before.start):
             raise InputError(f"the run is no tuning of {self.start}: go on with it by train, or give another `out`")
+        if before.objective == "consistency" and "patience" in given:
+            raise InputError("a tuning has no loss to lose patience with: leave out `patience`")
         known = {option.name: option for option in fields(self)}
         for name in sorted(given):
             if getattr(self, name) != getattr(before, name) and not known[name].metadata["may_change"]:

@@ -5,7 +5,7 @@ from PIL import Image
 
 from dae_sampler import data
 from dae_sampler.data.labels import from_names
-from dae_sampler.data.named import load_crops
+from dae_sampler.data.named import load, load_crops
 from dae_sampler.data.pairs import load_pairs
 from dae_sampler.errors import InputError
 
@@ -113,3 +113,13 @@ def test_classes_are_in_the_order_of_people():
 
 def test_numbers_as_long_as_a_line_are_names():
     assert from_names(["1" * 5000, "2"]).names == ("1" * 5000, "2")
+
+
+def test_the_number_minus_one_is_no_class_and_images_without_are_counted(tmp_path, data_root):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 8, 8), np.uint8), y=np.array([-1, 0, 2, -1]))
+    dataset = load(tmp_path / "x.npz", labels="auto")
+    assert (dataset.labels.names, dataset.labels.numbers.tolist()) == (("0", "2"), [-1, 0, 1, -1])
+    assert any("2 of the images have no label" in note for note in dataset.notes)
+    (tmp_path / "few.csv").write_text("file,label\n0,five\n")
+    dataset = load("mnist", root=data_root, labels=str(tmp_path / "few.csv"))
+    assert any("59999 of the images have no label" in note for note in dataset.notes)

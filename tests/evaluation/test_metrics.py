@@ -5,7 +5,9 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from dae_sampler import DenoisingAutoencoder, InputError
+from dae_sampler import DenoisingAutoencoder, InputError, Recipe, fit
+from dae_sampler.data.dataset import Dataset
+from dae_sampler.data.labels import Labels
 from dae_sampler.evaluation.features import embed, feature_space, load_classifier
 from dae_sampler.evaluation.metrics import Reference, frechet, nearest
 from dae_sampler.evaluation.report import evaluate
@@ -112,3 +114,23 @@ def test_own_feature_space_is_imported_and_others_are_refused(tmp_path, monkeypa
     ):
         with pytest.raises(InputError):
             feature_space(name, shape)
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_sampled(monkeypatch):
+    x = torch.zeros(20, 1, 8, 8, dtype=torch.uint8)
+    dae = DenoisingAutoencoder("dense(8)", "gaussian(0.02..20)", (1, 8, 8))
+    monkeypatch.setattr("dae_sampler.evaluation.report.tasks.sample", lambda *a, **k: pytest.fail("sampled"))
+    with pytest.raises(InputError, match="more than 5"):
+        evaluate(dae, x, x, lambda images: images.flatten(1), n=3)
+    with pytest.raises(InputError, match="not finite"):
+        evaluate(dae, x, x, lambda images: images.flatten(1) / 0, n=10)
+
+
+def test_the_loss_by_level_is_told_the_classes():
+    x = torch.cat([torch.zeros(60, 1, 4, 4), torch.ones(60, 1, 4, 4)])
+    labels = torch.arange(120) // 60
+    dae = DenoisingAutoencoder("dense(32)", "gaussian(0.02..20)", (1, 4, 4), labels=("dark", "bright"))
+    known = Dataset(x, "two", (0.0, 1.0), labels=Labels(labels, ("dark", "bright")))
+    fit(dae, known, Recipe(steps=150, batch=32, every=150, lr=0.01))
+    told, untold = (evaluate(dae, x, x, lambda i: i.flatten(1), n=20, labels=each).excess for each in (labels, None))
+    assert told[-1][1] < 0.8 * untold[-1][1]

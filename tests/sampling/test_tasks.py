@@ -1,6 +1,7 @@
 """Sampling under erasure and with known pixels, against distributions that are known exactly."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -179,3 +180,9 @@ def test_what_is_added_leads_from_denoising_to_refining():
     for added in (-0.1, 0.6, float("nan")):
         with pytest.raises(InputError, match="added"):
             dae_sampler.refine(dae, x, added=added, **options)
+
+
+def test_a_consistency_model_of_any_size_denoises_by_its_own_sampler():
+    dae = DenoisingAutoencoder("unet(8)", "gaussian(0.02..20)", (1, None, None))
+    dae.card = replace(dae.card, objective="consistency")
+    assert str(resolve("denoise", dae, level=0.3)) == "consistency"
