@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import InputError
+
 DAMAGE = 2**32
 """Added to the index of an image whose damage is drawn, so that a sampler of the same seed does not draw it again."""
 
@@ -76,6 +78,8 @@ class ImageNoise:
     """
 
     def __init__(self, seed: int, first: int, count: int, device: torch.device | str = "cpu") -> None:
+        if seed < 0:
+            raise InputError(f"`seed` must be 0 or more, got {seed}")
         # numpy's generators keep all bits of (seed, index); torch's CPU generator keeps 32, and would repeat images.
         self.generators = [np.random.default_rng((seed, first + i)) for i in range(count)]
         self.device = device

@@ -115,3 +115,12 @@ def test_the_command_to_go_on_with_keeps_what_was_asked(trained, command):
     assert len(list(Path("more").iterdir())) == 4
     said = command("denoise", trained, "animals", "--level", 0.5, "--label", "dog", "--out", "b.npy")
     assert {"--level", "0.5", "--label", "dog", "--compare"} <= set(said.rpartition("next: ")[2].split())
+
+
+def test_a_run_is_not_cut_short_and_options_without_a_use_are_refused(trained, command, tmp_path):
+    before = (tmp_path / "r" / "model.safetensors").read_bytes()
+    assert "has done 3 steps" in command("train", "--resume", "--steps", 2, "--out", trained, code=2)
+    assert (tmp_path / "r" / "model.safetensors").read_bytes() == before
+    asked = ["train", "animals", "--label-dropout", 0.5, "--out", "new"]
+    assert "--label-dropout is for training with --labels" in command(*asked, code=2)
+    assert not (tmp_path / "new").exists()

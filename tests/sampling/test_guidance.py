@@ -145,3 +145,11 @@ def test_a_guided_model_that_leaves_the_range_reveals_its_surest_pixels():
     dae = Sure("dense(4)", "erasure(0..1)", (1, 4, 4), labels=NAMES).eval()
     for space in ("logits", "pixels"):
         assert (dae_sampler.sample(Guided(dae, 1, 2.5, space), 4) == 1).double().mean() > 0.95
+
+
+def test_labels_are_whole_numbers_and_seeds_are_not_negative():
+    with pytest.raises(InputError, match="whole numbers"):
+        dae_sampler.sample(model(), 2, label=torch.tensor([0.5, 1.7]))
+    for dae in (model(), model(labels=())):
+        with pytest.raises(InputError, match="`seed` must be 0 or more"):
+            dae_sampler.sample(dae, 2, seed=-1)
