@@ -22,6 +22,7 @@ from dae_sampler.device import pick_device, pick_precision
 from dae_sampler.gallery import grid, save_picture
 
 TABLES = {"peers-sprites": DOCS / "results" / "generation.md"}
+PICTURE = DOCS / "results" / "generation" / "peers-sprites.png"
 BATCH, RATE, EVALUATIONS = 32, 0.0014, 20
 """Images in a step, dae-sampler's learning rate, network evaluations for a sample."""
 
@@ -33,7 +34,7 @@ def main(
     n: Annotated[int, typer.Option("-n", help="Samples of each.")] = 500,
 ) -> None:
     """Train each for so many minutes, sample, and let the five classifiers judge."""
-    by, rows = Judge(folder), []
+    by, rows, shown = Judge(folder), [], []
     shape = tuple(by.images.shape[1:])
     precision = pick_precision("auto", pick_device("cpu"))
     for name in names:
@@ -48,7 +49,7 @@ def main(
         began = time.monotonic()
         x = torch.cat(list(draw(trained.model, n, EVALUATIONS, precision == "bfloat16")))
         drawn = len(x) * EVALUATIONS / (time.monotonic() - began)
-        save_picture(grid(x[:36], columns=12), folder / f"peer-{name}.png")
+        shown.append(x[:12])
         size, rate = sum(p.numel() for p in model.parameters()) / 1e6, trained.images / trained.seconds
         valid = f"{by.told(x)[1].double().mean():.1%}"
         rows.append(
@@ -56,6 +57,7 @@ def main(
         )
         print(rows[-1], flush=True)
     header = ["library", "parameters", "distance", "valid", "training images/s", "evaluations/s"]
+    save_picture(grid(torch.cat(shown), columns=12), PICTURE)
     fill(TABLES, "peers-sprites", header, rows)
 
 
