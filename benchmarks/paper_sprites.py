@@ -3,9 +3,9 @@
     python benchmarks/sprites.py split sprites64.npz runs/sprites          # then train a model and the classifiers,
     python benchmarks/sprites.py classifiers runs/sprites                  # see sprites.py
     python benchmarks/generators.py --data runs/sprites/train.npz --out runs/sprites/generators --code 64 -n 2000 \
-        --vae-steps 3000 --gan-steps 0
+        --vae-steps 3000 --gan-steps 2400 --r1
     python benchmarks/paper_sprites.py iterate runs/sprites runs/sprites/longer
-    python benchmarks/paper_sprites.py refine runs/sprites runs/sprites/longer
+    python benchmarks/paper_sprites.py refine runs/sprites runs/sprites/longer --of vae      # and gan
     python benchmarks/paper_sprites.py chains runs/sprites runs/sprites/longer
 
 Distances are to the training sprites, in the features of the five classifiers; *valid* images are those of which all
@@ -37,7 +37,7 @@ from dae_sampler.noise import ImageNoise
 
 PAGE = DOCS / "background" / "paper-colour.md"
 PICTURES = DOCS / "background" / "paper"
-TABLES = dict.fromkeys(("iterate-colour", "refine-colour", "chains"), PAGE)
+TABLES = dict.fromkeys(("iterate-colour", "refine-vae-colour", "refine-gan-colour", "chains"), PAGE)
 NET, BLIND, PLAIN = "conv(code=64)", "gaussian(0.75)", "gaussian(0.001)"
 """The network of both, the corruption of the blind DAE, and noise far below one grey value: a plain autoencoder."""
 AT = (1, 2, 5, 10, 20, 50)
@@ -86,11 +86,13 @@ def iterate(folder: Folder, model: Model, n: Count = 2000) -> None:
 
 
 @app.command()
-def refine(folder: Folder, model: Model, n: Count = 2000) -> None:
-    """Samples of the VAE, refined by plain iteration and from several levels."""
+def refine(
+    folder: Folder, model: Model, n: Count = 2000, of: Annotated[str, typer.Option(help="vae or gan.")] = "vae"
+) -> None:
+    """Samples of another generator, refined by plain iteration and from several levels."""
     began, judge, dae = time.monotonic(), Judge(folder), load(model)
     blind = trained(folder, judge, BLIND)
-    before = torch.from_numpy(np.load(folder / "generators" / "vae.npy"))[:n]
+    before = torch.from_numpy(np.load(folder / "generators" / f"{of}.npy"))[:n]
     kinds, valid = judge.told(before)
     refined = {"before": before}
     for how, k in (("x ← r(x)", 1), ("x ← r(x), 5 times", 5)):
@@ -103,8 +105,9 @@ def refine(folder: Folder, model: Model, n: Count = 2000) -> None:
         same = (judge.told(images.clamp(0, 1))[0] == kinds).all(1)[valid]
         rows.append([how, *cells(judge, images), f"{same.double().mean():.3f}" if len(same) else ""])
     shown = ("before", "x ← r(x), 5 times", "from σ = 0.3", "from σ = 0.8")
-    save_picture(grid(strip((refined[k] for k in shown), 10), columns=10), PICTURES / "sprites-vae.png")
-    fill(TABLES, "refine-colour", ["samples", "distance", "valid", "parts kept"], rows, time.monotonic() - began)
+    save_picture(grid(strip((refined[k] for k in shown), 10), columns=10), PICTURES / f"sprites-{of}.png")
+    header = ["samples", "distance", "valid", "parts kept"]
+    fill(TABLES, f"refine-{of}-colour", header, rows, time.monotonic() - began)
 
 
 @app.command()
