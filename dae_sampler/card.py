@@ -102,8 +102,8 @@ class Card:
         labels: names of the classes, in the order of their numbers.
         plans: by task, ``{"sampler": text, "steps": count, "level": number or None}``: what is done if nothing is said;
             of the task ``encode``, ``{"stage": text, "level": number or None, "pool": count}``.
-        excess: (level, held-out loss above its floor).
-        squared_error: (level, held-out mean squared error of the reconstruction).
+        excess: (level, held-out loss above its floor), told the class where the model knows labels.
+        squared_error: (level, held-out mean squared error of the reconstruction), told the same.
         anomaly: (share, anomaly score that this share of validation pictures stays below), see :mod:`.anomaly`.
         data, images, terms: name of the training data, how many images, and the terms they come under.
         licence: of the weights.
