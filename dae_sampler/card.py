@@ -21,6 +21,8 @@ MAX_PIXELS = 1 << 24
 MAX_CHANNELS = 16
 MAX_STEPS = 100_000
 MAX_POOL = 64
+CODE = "code"
+"""The stage of a bottleneck, which is no map."""
 
 Pairs = tuple[tuple[float, float], ...]
 
@@ -76,6 +78,10 @@ def _are_plans(value: Any) -> bool:
 
 def _is_dict(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _is_training(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_number(value.get(name, 0)) for name in ("steps", "seconds"))
 
 
 def _known(default: Any, check: Callable[[Any], bool]) -> Any:
@@ -138,7 +144,7 @@ class Card:
     licence: str = _known("", _is_text)
     start: str = _known("", _is_text)
     version: str = _known("", _is_text)
-    training: dict[str, Any] = _known({}, _is_dict)
+    training: dict[str, Any] = _known({}, _is_training)
     unknown: dict[str, Any] = _known({}, _is_dict)
 
     def __post_init__(self) -> None:

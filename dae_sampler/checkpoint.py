@@ -34,7 +34,7 @@ def read_card(path: Path) -> tuple[Card, str]:
     """
     metadata = _open(path, lambda file: file.metadata())
     try:
-        facts = dict(json.loads((metadata or {})[KEY]))
+        facts = dict(json.loads((metadata or {})[KEY], parse_constant=_no_number))
         digest = facts.pop("sha256", "")
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(f"{path} is not a dae-sampler checkpoint: its metadata is missing or damaged") from None
@@ -43,6 +43,10 @@ def read_card(path: Path) -> tuple[Card, str]:
     except InputError as error:
         raise InputError(f"the card of {path} cannot be used ({error}): copy or train it again") from None
     return card, digest
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _open(path: Path, use) -> Any:  # noqa: ANN001
@@ -57,7 +61,8 @@ def _open(path: Path, use) -> Any:  # noqa: ANN001
 
 def _shapes(file) -> dict[str, tuple[int, ...]]:  # noqa: ANN001
     slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
-    return {k: tuple(s.get_shape()) for k, s in slices.items() if s.get_dtype() in ("F64", "F32", "F16", "BF16")}
+    floats = ("F64", "F32", "F16", "BF16")
+    return {k: tuple(s.get_shape()) if s.get_dtype() in floats else (-1,) for k, s in slices.items()}
 
 
 def _digest(weights: dict[str, torch.Tensor]) -> str:

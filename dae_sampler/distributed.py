@@ -32,7 +32,8 @@ def get_world_size() -> int:
 @contextmanager
 def joined(device: torch.device) -> Generator[None]:
     """Join the other processes, if torchrun started this one: gloo on a CPU, nccl on GPUs."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+    told = all(os.environ.get(name) for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"))
+    if not told or os.environ["WORLD_SIZE"] == "1" or dist.is_initialized():
         yield
         return
     # DistributedDataParallel imports this. While there is a group, its functions would keep that group beyond its end,

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .card import MAX_POOL
+from .card import CODE, MAX_POOL
 from .errors import InputError, unknown
 from .nets import inner_of, stages_of
 from .pixels import to_float
@@ -43,7 +43,8 @@ class Encoding:
 
     def __str__(self) -> str:
         level = "" if self.level is None else f" at level {self.level:g}"
-        return f"stage {self.stage}{level}, " + (f"pooled to {self.pool}x{self.pool}" if self.pool else "maps")
+        pooled = f", pooled to {self.pool}x{self.pool}" if self.pool else ", maps"
+        return f"stage {self.stage}{level}{'' if self.stage == CODE else pooled}"
 
 
 def resolve(
@@ -63,6 +64,8 @@ def resolve(
         plan.get("level") if level is None else level,
         plan["pool"] if pool is None else pool,
     )
+    if level is not None and not q.told:
+        raise InputError(f"the network is not told the level under {q}: leave out `level`")
     if found.stage not in stages:
         raise unknown("stage", found.stage, stages)
     if found.level is not None and not q.low <= found.level <= q.high:
@@ -100,7 +103,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor:
         x = to_float(torch.as_tensor(x, device=self.dae.device))
-        whole = self.dae.shape[1] or self.encoding.stage == "code"  # which is no map
+        whole = self.dae.shape[1] or self.encoding.stage == CODE
         h = self._run(x) if whole else Tiled(self.dae).each(self._run, x)
         return F.adaptive_avg_pool2d(h, self.encoding.pool).flatten(1) if h.ndim > 2 and self.encoding.pool else h
 

@@ -70,7 +70,7 @@ def push(model: str | Path, to: str, *, licence: str = "", terms: str = "", priv
         card = checkpoint.copy(model, file, **{fact: text for fact, text in known.items() if text})
         if not card.licence:
             raise InputError("the card of this model names no licence: say by `licence` how others may use the weights")
-        page = CommitOperationAdd("README.md", readme(card, name).encode())
+        page = CommitOperationAdd("README.md", readme(card, name).encode(errors="backslashreplace"))
         hub = HfApi(library_name="dae-sampler", library_version=__version__)
         try:
             hub.create_repo(name, private=private, exist_ok=True)
@@ -101,6 +101,7 @@ def readme(card: Card, name: str) -> str:
     }
     cells = {fact: " ".join(text.split()).replace("|", "\\|") for fact, text in facts.items()}
     rows = "".join(f"| {fact} | {text} |\n" for fact, text in cells.items() if text)
-    command, more = ("sample", "") if card.size else ("denoise", " PICTURES")
+    draws = card.size and "denoise" not in card.plans
+    command, more = ("sample", "") if draws else ("denoise", " PICTURES")
     head = _HEAD.format(licence=json.dumps(card.licence.lower()), name=name, version=card.version or __version__)
     return head + rows + _USE.format(command=command, name=name, more=more)

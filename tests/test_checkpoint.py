@@ -1,5 +1,6 @@
 import contextlib
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from dae_sampler import DenoisingAutoencoder, InputError, checkpoint, denoise, load, sample, save
+from dae_sampler.checkpoint import KEY, _write
 from dae_sampler.hub import resolve, shipped
 
 
@@ -153,3 +155,17 @@ def test_a_unet_of_64_pixels_from_before_its_patches_grew_still_loads(tmp_path, 
     save_file(weights, tmp_path / "m.safetensors", metadata={checkpoint.KEY: json.dumps(facts | {"sha256": digest})})
     x = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(load(tmp_path / "m.safetensors", precision="float32")(x, 0.5), old(x, 0.5))
+
+
+def test_weights_of_other_types_and_odd_facts_of_training_are_one_sentence(tmp_path):
+    path = tmp_path / "m.safetensors"
+    dae = DenoisingAutoencoder("dense(4)", "gaussian(0.5)", (1, 4, 4))
+    _write({**dae.state_dict(), "more": torch.zeros(3, dtype=torch.int64)}, dae.card, path)
+    with pytest.raises(InputError, match="do not fit"):
+        load(path)
+    with pytest.raises(InputError, match="training cannot be"):
+        replace(dae.card, training={"seconds": "x"})
+    facts = json.dumps(dae.card.to_json() | {"training": {"loss": math.nan}, "sha256": ""})
+    save_file(dae.state_dict(), path, metadata={KEY: facts})
+    with pytest.raises(InputError, match="not a dae-sampler checkpoint"):
+        load(path)

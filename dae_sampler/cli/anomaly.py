@@ -76,8 +76,9 @@ def anomaly(
     anomalies.check(dae)
     reading = {"shape": dae.shape, "span": dae.card.range, "over": over, "strict": strict}
     inputs = open_inputs(source, **reading)
-    files.check_apart(inputs.files, [out, page])
-    scorer, known = _fitted(dae, open_inputs(good, **reading) if good else None)
+    compared = open_inputs(good, **reading) if good else None
+    files.check_apart([*inputs.files, *(compared.files if compared else [])], [out, page])
+    scorer, known = _fitted(dae, compared)
     limit, why = _limit(known, false_alarms, good)
     scores, worst, blank = [], [], []
     with Bar("scoring", inputs.count, "images") as bar:

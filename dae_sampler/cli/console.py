@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import sys
 import time
@@ -87,8 +88,8 @@ class Bar:
 
 
 def say(text: str) -> None:
-    """A line for people."""
-    console.print(text)
+    """A line for people; what a terminal could take for a command, as on a card of somebody's, is spelled out."""
+    console.print(re.sub(r"[^\n\t]", lambda m: m[0] if m[0].isprintable() else ascii(m[0])[1:-1], text))
 
 
 def say_which(model: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,10 +67,9 @@ def evaluate(
         figures.check(report)
     with distributed.joined(pick_device(compute.device)):
         console.quiet = quiet or as_json or distributed.get_rank() > 0
-        dae = compute.load(model)
-        if not dae.shape[1] and report:
-            raise InputError("`report` shows samples, and this model restores pictures of any size: leave it out")
+        dae = compute.load_quietly(model)
         if not dae.shape[1]:
+            _check_restoring(report, features)
             restoring(model, how, compute, test or data, level, as_json)
             return
         if level:
@@ -78,6 +78,7 @@ def evaluate(
         space = spaces.feature_space(features, dae.shape)
         if not test and data not in NAMED:
             raise InputError(f"{data} has no test half: say what to compare with, by `test`")
+        _check_apart(report, data, test)
         training, testing = real(data, data_root, True, dae), real(test or data, data_root, False, dae)
         with Watched(dae, plan, n, how.batch) as watched:
             images = training.plain_images(), testing.plain_images()
@@ -132,6 +133,21 @@ def real(source: str, root: str | None, train: bool, dae: DenoisingAutoencoder) 
     dataset = named.load(source, root=Path(root) if root else None, train=train, labels=labels, **shape)
     say_notes(dataset.notes, dataset.skipped)
     return dataset
+
+
+def _check_restoring(report: Path | None, features: str) -> None:
+    for name, given in (("report", report), ("features", features != "mnist")):
+        if given:
+            raise InputError(f"`{name}` is for samples, and this model restores pictures of any size: leave it out")
+
+
+def _check_apart(report: Path | None, *sources: str) -> None:
+    """Refuse to write the report over a picture that is read."""
+    from ..files import check_apart
+
+    paths = [Path(source) for source in sources if source]
+    read = chain.from_iterable(path.rglob("*") if path.is_dir() else [path] for path in paths)
+    check_apart(read, [report] if report else [])
 
 
 def classes(dataset: Dataset, card: Card) -> Tensor | None:

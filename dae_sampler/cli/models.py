@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import checkpoint, hub
-from ..card import Card
+from ..card import CODE, Card
 from ..errors import InputError
 from ..training.run import Run
 from .commands import command
@@ -38,9 +38,17 @@ def info(model: Model, as_json: Json = False) -> None:
         elif card.size:
             say_next("dae-sampler", "sample", model)
         else:
-            from ..corruption import parse
+            say_next("dae-sampler", "denoise", model, "PICTURES", *_level(card))
 
-            say_next("dae-sampler", "denoise", model, "PICTURES", *level_wanted(parse(card.corruption), card.objective))
+
+def _level(card: Card) -> list[str]:
+    """The option that says the level where the model has to be told; none of corruptions that are not imported."""
+    from ..corruption import parse
+
+    try:
+        return level_wanted(parse(card.corruption), card.objective)
+    except InputError:
+        return []
 
 
 def _for_json(card: Card) -> dict[str, Any]:
@@ -59,6 +67,7 @@ def _features(plan: dict[str, Any] | None) -> str:
         return ""
     level = "" if plan.get("level") is None else f" at level {plan['level']:.3g}"
     pool = plan.get("pool")
+    pool = None if plan["stage"] == CODE else pool
     grid = ", mean over the picture" if pool == 1 else f", means over a grid of {pool}x{pool}" if pool else ""
     return f"{plan['stage']}{level}{grid}"
 

@@ -24,8 +24,9 @@ def push(
 ) -> None:
     """Share a model on the Hugging Face hub, with a page made from its card."""
     console.quiet = quiet
-    from .. import sharing
+    from .. import hub, sharing
 
     import_own(corruption, net)
+    to = to if to.startswith(hub.REMOTE) else hub.REMOTE + to
     say(f"pushed to {sharing.push(model, to, licence=licence, terms=terms, private=private)}")
     say_next("dae-sampler", "info", to)

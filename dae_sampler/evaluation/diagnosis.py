@@ -67,12 +67,12 @@ class History:
         """
         if not rows:
             raise InputError("the run was not validated yet: wait for its first validation, or lower `every`")
-        levels = sorted((float(name[7:]), name) for name in rows[0] if name.startswith("excess@"))
 
         def column(name: str) -> list[float]:
             return [float(row[name]) for row in rows]
 
         try:
+            levels = sorted((float(name[7:]), name) for name in rows[0] if name.startswith("excess@"))
             held_out, has_floor = column("valid_loss"), "valid_excess" in rows[0]
             return cls(
                 [int(row["step"]) for row in rows],
@@ -83,7 +83,7 @@ class History:
                 {level: column(name) for level, name in levels},
                 has_floor,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # csv has the key None for cells too many
             raise InputError(f"metrics.csv lacks {error}: it is damaged, or of another program") from None
 
 
@@ -165,6 +165,8 @@ def _overfits(history: History) -> bool:
 
 def _too_few(history: History, images: int, held_out: int) -> Finding | None:
     cure = "add pictures or `augment`, or choose a smaller `net`."
+    if not images + held_out:  # nothing is saved yet
+        return None
     if not held_out:
         return Finding("too few pictures", f"Too few pictures: of {images} none could be held out; {cure}")
     third = len(history.steps) // 3

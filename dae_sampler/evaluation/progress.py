@@ -26,7 +26,7 @@ from .diagnosis import Finding, History, copying, diagnose
 
 MOST_SHOWN = 7
 """Sample grids in the picture."""
-SAMPLES, USUAL = 64, 200
+SAMPLES, USUAL, LEAST_HELD_OUT = 64, 200, 20
 """Samples held against the training images, and held-out images that tell what distance is usual."""
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -67,7 +67,8 @@ class Progress:
         picture, page = folder / "report.png", folder / "report.html"
         figures.save(figures.training(self.history, self.job.batch, self._grids()), picture)
         with replacing(page) as temporary:
-            temporary.write_text(self._html(picture.read_bytes()), encoding="utf-8")
+            text = self._html(picture.read_bytes())
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files need not be text
         return [picture, page]
 
     def _grids(self) -> list[tuple[int, Path]]:
@@ -120,7 +121,7 @@ def read(run: Run, on_file: Callable[[int, int], None] | None = None) -> Progres
     job = Job.from_config(run.read_config())
     history = History.of(run.read_metrics())
     _, saved = run.load_state() or ({}, {})
-    images = int(saved.get("images", 0))
+    images = int(saved.get("images", 0)) or _images_on_card(run)
     held_out = job.validation_size(images)
     q = corruption.parse(job.corruption)
     findings = diagnose(history, q, images - held_out, held_out, job.steps, not job.crop, job.objective != "mean")
@@ -132,13 +133,19 @@ def read(run: Run, on_file: Callable[[int, int], None] | None = None) -> Progres
     return Progress(run, job, history, findings)
 
 
+def _images_on_card(run: Run) -> int:
+    """How many images the run's model was trained on, 0 where it has none yet."""
+    path = run.folder / "model.safetensors"
+    return checkpoint.read_card(path)[0].images if path.is_file() else 0
+
+
 def _copies(run: Run, data: Any) -> Finding:
     """Whether the samples of a finished run copy its training images, by distance in pixels."""
     assert isinstance(data, Dataset)
     dae = checkpoint.load(run.folder)
     training, held_out = data.split(Job.from_config(run.read_config()).validation_size(len(data)))
-    if len(training) == len(data):
-        raise InputError("no images were held out to compare with: train on more")
+    if len(training) == len(data) or len(held_out) < LEAST_HELD_OUT:
+        raise InputError(f"fewer than {LEAST_HELD_OUT} images were held out to compare with: train on more")
     how = dae.card.binarise and "threshold"
 
     def plain(x: Tensor) -> Tensor:

@@ -188,8 +188,9 @@ def inpaint(
 ) -> Tensor:
     """Fill the hidden part of images with what goes with the rest.
 
-    A model of an erasure reveals the hidden pixels. One of a range of Gaussian levels samples with the known pixels held
-    at each level: by ``walk`` if it begins from noise, else by ``ancestral(resample=2)`` (RePaint: Lugmayr et al. 2022).
+    A model of an erasure reveals the hidden pixels. One of a range of Gaussian levels samples with the known pixels
+    held at each level: by ``walk`` if it begins from noise, else by ``ancestral(resample=2)`` (RePaint: Lugmayr et al.
+    2022).
 
     Args:
         dae: the model.

@@ -57,8 +57,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, UnicodeError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InputError(
             f"cannot listen at {host}, port {port} ({reason}): choose another `port`, or 0 for a free one"
         ) from None
@@ -90,7 +90,7 @@ def _application(exhibits: Iterable[Exhibit], host: str, seed: int) -> ASGIApp:
     facts = {"seed": seed, "models": [exhibit.describe() for exhibit in known.values()]}
 
     async def describe(request: Request) -> Response:
-        return JSONResponse(facts)
+        return Response(json.dumps(facts), media_type="application/json")  # of ASCII: names of folders need not be text
 
     async def work(request: Request) -> Response:
         ask = Ask.from_json(await _json_of(request))

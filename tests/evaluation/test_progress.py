@@ -12,7 +12,7 @@ from dae_sampler import Run
 
 @pytest.fixture
 def run(command, tmp_path):
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(256, size=(60, 8, 8), dtype=np.uint8))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(256, size=(300, 8, 8), dtype=np.uint8))
     words = ["--net", "dense(4)", "--steps", 8, "--every", 2, "--batch", 4, "--quiet", "--out", tmp_path / "run"]
     command("train", tmp_path / "x.npy", *words)
     return tmp_path / "run"
