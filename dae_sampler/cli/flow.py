@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -176,11 +177,18 @@ def beside_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}-compare.png")
 
 
-def guard(inputs: Inputs, source: Path, writer: Writer, *beside: Path | None, reads: Iterable[Path] = ()) -> None:
-    """Refuse to write over what is read, or among it, where a second run would read it."""
+def guard(
+    inputs: Inputs, source: Path, writer: Writer, maps: Sequence[Writer] = (), beside: Sequence[Path] = (),
+    kinds: Sequence[str] = ("",), reads: Iterable[Path] = (),
+) -> None:  # fmt: skip
+    """Refuse to write over what is read, or among it, where a second run would read it.
+
+    The ``writer`` has images of every name and of ``kinds``, the ``maps`` one of every name."""
     folder = source.resolve() if source.is_dir() else source.resolve().parent
-    if writer.is_folder and writer.out.resolve() == folder:
-        raise InputError(f"{writer.out} holds the input, which results could overwrite: choose another `out`")
+    for one in (writer, *maps):
+        if one.is_folder and one.out.resolve() == folder:
+            raise InputError(f"{one.out} holds the input, which results could overwrite: choose another `out`")
     if not (inputs.as_bytes or writer.is_array or writer.has_pages or is_array(source)):
         say("note: pictures of more than 8 bits are written with 8 bits; for all of them name an .npy file with --out")
-    files.check_apart([*inputs.files, *reads], [*writer.paths(inputs.names), *(path for path in beside if path)])
+    written = chain(writer.paths(name + kind for name in inputs.names for kind in kinds), beside)
+    files.check_apart([*inputs.files, *reads], chain(written, *(one.paths(inputs.names) for one in maps)))

@@ -74,8 +74,7 @@ class Job:
         self.also = [path for path in (self.beside, self.places.trajectory) if path]
         self.span = range_of(self.dae)
         self.kinds = Counter[int]()  # how many results had so many channels
-        self.film = None if distributed.get_rank() else self.places.film()
-        self.shown = Shown(self.versions.count)
+        self.film, self.shown = None if distributed.get_rank() else self.places.film(), Shown(self.versions.count)
         self.whole = self.whole and not (self.dae.shape[1] or is_array(self.source) or is_array(self.out))
 
     def run(self) -> None:
@@ -94,7 +93,8 @@ class Job:
         beside = self.shown.save(self.beside) if self.beside else None
         plan = self.plan if self.plan.level is None else f"{self.plan} from level {self.plan.level:g}"
         done = f"{counted(count, 'image')} by {plan}, {counted(self.plan.steps, 'step')}"
-        say(f"wrote {listed(self.out, beside, self.places.trajectory)}: {done}")
+        film = self.places.trajectory if not self.film or self.film.saved else None
+        say(f"wrote {listed(self.out, beside, film)}: {done}")
         if self.pair:
             say_kinds(self.kinds, *self.pair)
 
@@ -117,7 +117,7 @@ class Job:
         return _summed(distributed.gather(done), todo.notes)
 
     def _page(self, page: Page) -> dict[str, Tensor]:
-        film = self.film if self.film and not self.film.saved else None
+        film = self.film if self.film and not self.film.saved and page.x.shape[1] in (1, 3) else None
         self.pages = page.count
 
         def watch(state: State) -> None:
@@ -138,7 +138,7 @@ class Job:
 
     def _seen(self, names: list[str], number: int, index: int, before: Tensor, made: Tensor) -> None:
         self.kinds[made.shape[1]] += len(before)
-        if self.beside:
+        if self.beside and made.shape[1] in (1, 3):  # grey or in colour
             self.shown.add(number, self.as_shown(before, made), made)
         if self.watcher:
             for name, x, y in zip(names, before, made, strict=True):
@@ -164,7 +164,7 @@ class Job:
         writer = Writer(self.out, inputs.count * len(kinds))
         beside = [*(kind for kind in self.versions.kinds() if kind not in kinds), *([MAP] if self.errors else [])]
         maps = {kind: Writer(self.out.with_stem(self.out.stem + kind), inputs.count) for kind in beside}
-        guard(inputs, self.source, writer, *self.also, *(one.out for one in maps.values()), reads=self.reads)
+        guard(inputs, self.source, writer, list(maps.values()), self.also, kinds, self.reads)
         if self.watcher:
             self.watcher.check(inputs.names, inputs.spans)
         now = Now("", *inputs.span)

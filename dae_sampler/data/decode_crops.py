@@ -117,6 +117,8 @@ class _Reader:
             with replacing(index) as temporary:
                 saved = {"shapes": self.shapes, "small": self.small, "tally": asdict(self.tally)}
                 temporary.write_text(json.dumps(saved))
+        if self.strict and self.tally.skipped:
+            raise InputError(self.tally.skipped[0])
         if not self.shapes:
             return np.empty(0, self.depths.deepest)
         return memory.at_random(np.memmap(pixels, self.depths.deepest, mode="c", shape=(self._count(),)))

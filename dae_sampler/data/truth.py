@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -35,13 +36,16 @@ class Truth:
     def __init__(self, source: Path, large: bool = False) -> None:
         self.source, self.large = source, large
         self.spans: Mapping[str, Range] = {}
+        self.exact, self.known = set[str](), Counter[str]()
         self.stack: Stack | None = None
         self.files: PictureFiles | None = None
         if source.suffix.lower() in ARRAYS and source.is_file():
             self.stack = from_array(load_array(source), str(source))
         elif source.exists():
             self.files = open_files(source, large=large)
-            self.by_name = {bare(self.files.name_of(path)): path for path in self.files.found}
+            names = {self.files.name_of(path): path for path in self.files.found}
+            self.by_name = {bare(name): path for name, path in names.items()} | names
+            self.exact, self.known = set(names), Counter(map(bare, names))
         else:
             raise InputError(f"no clean pictures at {source}: give a picture, a folder or an array")
 
@@ -55,7 +59,10 @@ class Truth:
         Raises:
             InputError: naming some of them.
         """
-        self.spans = spans
+        self.spans, names = spans, list(names)
+        twice = [name for name in names if self.known[bare(name)] > 1 and name not in self.exact]
+        if twice:
+            raise InputError(f"{self.source} has several clean versions of {twice[0]}: leave one of them")
         missing = [name for name in names if not self._has(name)]
         if missing:
             some = ", ".join(missing[:_NAMED]) + ", ..." * (len(missing) > _NAMED)

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..pixels import Range, describe_range, find_range
 from .files import PictureFile, default_suffix, enlarged, read_file, write_like
 from .files.png_chunks import SIGNATURE
+from .files.targets import TARGETS
 from .files.writing import target_of
 from .folder import find
 from .workers import in_order
@@ -121,7 +122,7 @@ class PictureFiles:
 
     def _goals(self, path: Path, kinds: Sequence[str]) -> Iterator[list[Path]]:
         """Where the results of a file may go, of every kind: by each suffix that they may have."""
-        for suffix in dict.fromkeys((path.suffix, ".png", ".tif")):
+        for suffix in dict.fromkeys((path.suffix, *(target.suffixes[0] for target in TARGETS.values()))):
             yield [self.goal(path, suffix, kind) for kind in kinds]
 
     def _finished(self, path: Path, kinds: Sequence[str]) -> Path | None:
@@ -149,7 +150,7 @@ class PictureFiles:
             try:
                 source = read_file(path, large=self.large)
                 pages = [
-                    {kind: _to_values(made, page.span, pixels.dtype) for kind, made in apply(page).items()}
+                    {kind: _to_values(made, page, pixels) for kind, made in apply(page).items()}
                     for page, pixels in zip(self._pages(number, source), source.pages, strict=True)
                 ]
             except InputError as error:
@@ -158,7 +159,7 @@ class PictureFiles:
                 reason = str(error)
                 yield Done(path, None, skipped=reason if str(path) in reason else f"{path}: {reason}")
                 continue
-            suffix, lost = default_suffix(source), {}
+            suffix, lost = default_suffix(source), _beyond(source, self.spans)
             source = enlarged(source, len(next(iter(pages[0].values()))) // len(source.pages[0]))
             for kind in pages[0]:
                 lost |= write_like(source, [page[kind] for page in pages], self.goal(path, suffix, kind))
@@ -179,6 +180,15 @@ class PictureFiles:
             yield Page(_to_unit(pixels, span), number * _PAGES + index, name, index, len(source.pages), span)
 
 
+def _beyond(source: PictureFile, spans: dict[str, Range]) -> dict[str, str]:
+    """A note on floats beyond black and white, which no restored picture has."""
+    floats = [(pixels, spans[pixels.dtype.name]) for pixels in source.pages if pixels.dtype.kind == "f"]
+    shares = [((pixels < black) | (pixels > white)).mean() for pixels, (black, white) in floats]
+    if not shares or not max(shares):
+        return {}
+    return {"beyond": f"{source.path}: {max(shares):.1%} of the values are beyond black or white; restored, none is"}
+
+
 def _to_unit(pixels: np.ndarray, span: Range) -> Tensor:
     """A page (H,W,C) as (1,C,H,W) in units of its range."""
     x = np.moveaxis(pixels, 2, 0)[None].astype(np.float32 if pixels.dtype.name in _EXACT else np.float64)
@@ -187,10 +197,13 @@ def _to_unit(pixels: np.ndarray, span: Range) -> Tensor:
     return torch.from_numpy(x).float()
 
 
-def _to_values(x: Tensor, span: Range, dtype: np.dtype) -> np.ndarray:
-    """Undo :func:`_to_unit`, but for the type: (H,W,C) in floats."""
-    made = x[0].numpy() if dtype.name in _EXACT else x[0].double().numpy()
-    return np.moveaxis(made * (span[1] - span[0]) + span[0], 0, 2)
+def _to_values(x: Tensor, page: Page, pixels: np.ndarray) -> np.ndarray:
+    """Undo :func:`_to_unit`, but for the type: (H,W,C) in floats; what is as it was has the value that it had."""
+    (black, white), exact = page.span, pixels.dtype.name in _EXACT
+    made = np.moveaxis((x[0] if exact else x[0].double()).numpy() * (white - black) + black, 0, 2)
+    if x.shape == page.x.shape:
+        np.copyto(made, pixels, where=np.moveaxis((x == page.x)[0].numpy(), 0, 2), casting="unsafe")
+    return made
 
 
 def open_files(

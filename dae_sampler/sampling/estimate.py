@@ -209,7 +209,7 @@ def _crops(image: Tensor) -> Tensor:
     if height * width <= SIDE**2:
         return image[None]
     tall, wide = min(height, SIDE), min(width, SIDE)
-    rows, columns = max(1, height // tall), max(1, width // wide)
+    rows, columns = -(-height // tall), -(-width // wide)
     places = [(i * (height - tall) // max(1, rows - 1), j * (width - wide) // max(1, columns - 1))
               for i in range(rows) for j in range(columns)]  # fmt: skip
     chosen = places[:: max(1, -(-len(places) // MOST))]

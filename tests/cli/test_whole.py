@@ -202,3 +202,50 @@ def test_a_stopped_folder_goes_on_where_it_was(command, model, tmp_path):
     for done in (0, 2, 3):
         assert np.array_equal(Image.open(f"out/{done}.png"), Image.open(f"whole/{done}.png"))
     assert "error" in command("denoise", "mnist", "in", "--resize", "--level", 0.5, "--resume", code=2)
+
+
+def test_maps_never_go_over_pictures_that_are_read(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(DenoisingAutoencoder("dense(4)", "gaussian(0.02..20)", (1, 8, 8)), "small.safetensors")
+    (tmp_path / "x-error").mkdir()
+    Image.new("L", (8, 8), 70).save("x-error/a.png")
+    before = (tmp_path / "x-error" / "a.png").read_bytes()
+    asked = ["denoise", "small.safetensors", "x-error", "--level", 0.5, "--error", "--out", "x"]
+    assert "holds the input" in command(*asked, code=2)
+    assert (tmp_path / "x-error" / "a.png").read_bytes() == before
+
+
+def test_a_result_is_told_from_what_is_read_by_every_suffix_that_it_may_have(command, model, tmp_path):
+    (tmp_path / "clean").mkdir()
+    Image.new("L", (12, 12), 90).save("clean/a.bmp")
+    Image.new("L", (12, 12), 95).save("a.png", format="BMP")
+    before = (tmp_path / "clean" / "a.bmp").read_bytes()
+    asked = ["denoise", model, "a.png", "--level", 0.1, "--truth", "clean/a.bmp", "--out", "clean"]
+    assert "would destroy the input" in command(*asked, code=2)
+    assert (tmp_path / "clean" / "a.bmp").read_bytes() == before
+
+
+def test_floats_beyond_black_and_white_are_said_and_known_pixels_of_large_integers_kept(command, model):
+    floats = np.linspace(-0.5, 2, 400, dtype=np.float32).reshape(20, 20)
+    tifffile.imwrite("hdr.tif", floats)
+    assert "60.0% of the values are beyond" in command("denoise", model, "hdr.tif", "--level", 0.1, "--out", "o.tif")
+    whole = np.random.default_rng(0).integers(0, 2**31, (20, 20), dtype=np.uint32)
+    tifffile.imwrite("whole.tif", whole)
+    hole = np.zeros((20, 20), np.uint8)
+    hole[5:9, 5:9] = 255
+    Image.fromarray(hole).save("hole.png")
+    command("inpaint", model, "whole.tif", "--mask", "hole.png", "--steps", 1, "--out", "filled.tif")
+    np.testing.assert_array_equal(tifffile.imread("filled.tif")[hole == 0], whole[hole == 0])
+
+
+def test_two_clean_versions_of_one_picture_are_told_apart_by_their_names_or_refused(command, model, tmp_path):
+    (tmp_path / "clean").mkdir()
+    for name, shade in (("a.png", 90), ("a.tif", 200)):
+        Image.new("L", (12, 12), shade).save(tmp_path / "clean" / name)
+    Image.new("L", (12, 12), 90).save("a.png")
+    Image.new("L", (12, 12), 90).save("a.bmp")
+    said = command("denoise", model, "a.png", "--level", "1/255", "--truth", "clean", "--out", "r.png")
+    assert "inf" in said
+    assert "several clean versions" in command(
+        "denoise", model, "a.bmp", "--level", "1/255", "--truth", "clean", "--out", "r.bmp", code=2
+    )

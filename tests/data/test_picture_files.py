@@ -142,6 +142,26 @@ def test_white_is_least_is_inverted_and_written_as_it_was(tmp_path, dtype):
         assert out.pages[0].photometric == 0
 
 
+def test_a_negative_of_floats_stays_one(tmp_path):
+    data = noise((HEIGHT, WIDTH)).astype(np.float32) / 255
+    round_trip(tiff(tmp_path, data, photometric="miniswhite"))
+    with tifffile.TiffFile(tmp_path / "out.tif") as out:
+        assert out.pages[0].photometric == 0
+        np.testing.assert_array_equal(out.asarray(), data)
+
+
+def test_compressed_values_of_twelve_bits_keep_their_white(tmp_path):
+    data = noise((HEIGHT, WIDTH), "uint16", 4095)
+    try:
+        path = tiff(tmp_path, data, bitspersample=12, compression="deflate")
+    except (ValueError, NotImplementedError) as error:
+        pytest.skip(f"tifffile does not write these: {error}")
+    _, b = round_trip(path, noted=["compression"])
+    np.testing.assert_array_equal(b.pages[0][..., 0], data)
+    with tifffile.TiffFile(tmp_path / "out.tif") as out:
+        assert out.pages[0].bitspersample == 12
+
+
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 def test_one_bit_stays_one_bit(tmp_path, photometric):
     data = noise((HEIGHT, WIDTH)) > 99

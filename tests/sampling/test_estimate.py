@@ -12,7 +12,7 @@ import dae_sampler
 from dae_sampler import DenoisingAutoencoder, InputError, load, save
 from dae_sampler.corruption import parse
 from dae_sampler.noise import ImageNoise
-from dae_sampler.sampling.estimate import estimate_level, expected_error
+from dae_sampler.sampling.estimate import _crops, estimate_level, expected_error
 
 CHELSEA = Path(__file__).parents[2] / "docs" / "images" / "chelsea.png"
 
@@ -127,3 +127,11 @@ def test_the_expected_error_of_correlated_pixels_is_the_diagonal_of_their_covari
 
     made = expected_error(Pair(), torch.rand(1, 1, 1, 2), 0.5, probes=4000)
     torch.testing.assert_close(made, torch.full((1, 1, 1, 2), (0.25 / 2.25) ** 0.5), atol=0.01, rtol=0)
+
+
+def test_crops_reach_every_side_of_a_picture_between_one_and_two_of_them():
+    seen = torch.zeros(1, 150, 191)
+    for i in range(150):
+        seen[0, i] = i * 191 + torch.arange(191)
+    found = _crops(seen).unique()
+    assert len(found) == seen.numel()

@@ -154,6 +154,8 @@ def _in_colour(
     kind, dtype = facts.photometric, pixels.dtype
     if kind == WHITE_IS_LEAST and dtype.kind == "u":
         return dtype.type(top(dtype, facts.bits)) - pixels, WHITE_IS_LEAST
+    if kind == WHITE_IS_LEAST:
+        return pixels, WHITE_IS_LEAST  # a negative, and again one when it is written
     if kind in (RGB, YCBCR):
         return pixels, RGB
     if kind == PALETTE:
@@ -181,7 +183,8 @@ def _compression(path: Path, facts: Facts, bits: int, dtype: np.dtype, notes: di
         notes["compression"] = f"{path} is compressed {how}: deflate, without loss, is used to write it"
         code = DEFLATE
     if bits not in (1, whole) and code != NO_COMPRESSION:
-        bits = whole
+        notes["compression"] = f"{path} has {bits} bits a value: it is written without compression, to keep them"
+        code = NO_COMPRESSION
     predictor = 1
     if facts.predictor in (2, 3) and code != NO_COMPRESSION and bits == whole:
         predictor = 3 if dtype.kind == "f" else 2
