@@ -24,7 +24,7 @@ def to_rgb(picture: Image.Image, icc: bytes | None = None) -> Image.Image:
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "CMYK", "RGB")
             return ImageCms.applyTransform(picture, transform) or picture
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):
         pass
     return picture.convert("RGB")
 

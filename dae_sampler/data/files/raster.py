@@ -46,6 +46,8 @@ def read_raster(path: Path, large: bool) -> PictureFile:
         check_size(path, picture.width, picture.height, large)
         kind = picture.format or ""
         metadata, orientation, notes = _metadata(path, picture.info)
+        if picture.mode in ("CMYK", "LAB"):
+            metadata.icc = None  # it is of colours that are RGB from here on
         cut = _is_cut(picture, head)
         pages, metadata.durations = read_frames(path, picture, orientation)
         metadata.loop = picture.info.get("loop", 1) if metadata.durations else None
