@@ -5,6 +5,7 @@ Images are (N,C,H,W), uint8 or floats in [0,1], which pictures round to 8 bits a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -197,9 +198,16 @@ class Film:
         self.steps += 1
 
     def save(self, last: Tensor) -> None:
-        """Write the animation, which rests on ``last``."""
+        """Write the animation, which rests on ``last``.
+
+        Raises:
+            InputError: its format holds no pictures of this size.
+        """
         with replacing(self.path) as temporary:
-            animate([*self.frames, grid(last[:MOST_SHOWN])], temporary)
+            try:
+                animate([*self.frames, grid(last[:MOST_SHOWN])], temporary)
+            except (ValueError, RuntimeError, struct.error) as error:
+                raise InputError(f"cannot animate these pictures ({error}): leave out `trajectory`") from None
         self.saved = True
 
 

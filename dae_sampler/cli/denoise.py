@@ -125,6 +125,9 @@ class _Task:
 
     def maps(self) -> ErrorMaps:
         """Maps of the error, at the level of each image."""
+        from ..sampling.estimate import check_expects
+
+        check_expects(self.dae)
         if self.known.sensor:
             raise InputError("`error` is for Gaussian noise: leave it out, or give `noise` as sigma")
         return ErrorMaps(self.dae, lambda: self.at)

@@ -99,6 +99,16 @@ def _root(look: _Look, at: float, low: float, high: float) -> float:
     return at
 
 
+def check_expects(dae: Denoiser) -> None:
+    """Refuse a model whose error is not known to be expected.
+
+    Raises:
+        InputError: it has no score.
+    """
+    if not dae.corruption.is_gaussian or card_of(dae).objective != "mean":
+        raise InputError(f"this model has {dae.corruption}: an error is expected of means under Gaussian noise only")
+
+
 def expected_error(dae: Denoiser, images: Tensor, sigma: float, *, probes: int = PROBES, seed: int = 0) -> Tensor:
     """How far r(x_tilde, sigma) is expected to be off at each pixel: the standard deviation of x given x_tilde.
 
@@ -118,8 +128,7 @@ def expected_error(dae: Denoiser, images: Tensor, sigma: float, *, probes: int =
     Raises:
         InputError: the model has no score.
     """
-    if not dae.corruption.is_gaussian or card_of(dae).objective != "mean":
-        raise InputError(f"this model has {dae.corruption}: an error is expected of means under Gaussian noise only")
+    check_expects(dae)
     card = card_of(dae, images)
     if dae.shape[1] or max(images.shape[2:]) <= TILE:
         return _expected_error(dae, images, sigma, probes, seed)

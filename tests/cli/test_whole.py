@@ -249,3 +249,13 @@ def test_two_clean_versions_of_one_picture_are_told_apart_by_their_names_or_refu
     assert "several clean versions" in command(
         "denoise", model, "a.bmp", "--level", "1/255", "--truth", "clean", "--out", "r.bmp", code=2
     )
+
+
+def test_a_film_that_its_format_does_not_hold_is_one_sentence_and_errors_are_of_noise(command, model, tmp_path):
+    Image.new("L", (17000, 2), 90).save("wide.png")
+    asked = ["denoise", model, "wide.png", "--level", 0.1, "--out", "r.png", "--trajectory", "film.webp"]
+    assert "leave out --trajectory" in command(*asked, code=2)
+    assert not (tmp_path / "film.webp").exists()
+    save(DenoisingAutoencoder("unet(8)", "given", (1, None, None)), "pairs.safetensors")
+    assert "Gaussian noise only" in command("denoise", "pairs.safetensors", "wide.png", "--error", "--out", "r", code=2)
+    assert not (tmp_path / "r").exists()
