@@ -14,7 +14,7 @@ from .hub import FILE, REMOTE, Repository, check_extra, reason
 _HEAD = """---
 library_name: dae-sampler
 license: {licence}
-pipeline_tag: unconditional-image-generation
+pipeline_tag: {task}
 tags:
 - denoising-autoencoder
 - image-restoration
@@ -22,12 +22,13 @@ tags:
 
 # {name}
 
-A denoising autoencoder for images, of dae-sampler {version}. It generates,
-restores and scores images like those it was trained on.
+A denoising autoencoder for images, of dae-sampler {version}. It {does} images
+like those it was trained on.
 
 | | |
 |---|---|
 """
+_RESTORER = {"task": "image-to-image", "does": "restores"}
 _USE = """
 ## Use
 
@@ -103,5 +104,7 @@ def readme(card: Card, name: str) -> str:
     rows = "".join(f"| {fact} | {text} |\n" for fact, text in cells.items() if text)
     draws = card.size and "denoise" not in card.plans
     command, more = ("sample", "") if draws else ("denoise", " PICTURES")
-    head = _HEAD.format(licence=json.dumps(card.licence.lower()), name=name, version=card.version or __version__)
+    known = {"task": "unconditional-image-generation", "does": "generates and restores"} if draws else _RESTORER
+    licence, version = json.dumps(card.licence.lower()), card.version or __version__
+    head = _HEAD.format(licence=licence, name=name, version=version, **known)
     return head + rows + _USE.format(command=command, name=name, more=more)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from .commands import command
-from .console import Bar, console, listed, print_json, say, say_next
+from .console import Bar, console, listed, print_json, say, say_next, say_notes
 from .options import DataRoot, Json, Quiet, Seed
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def verify(
     if not all(1e-3 <= s <= 100 for s in sigmas):
         raise InputError("`sigma` must be from 0.001 to 100")
     figures.check(out)
-    truth, shape = verification.density(density, points, Path(data_root) if data_root else None)
+    truth, shape, dataset = verification.density(density, points, Path(data_root) if data_root else None)
+    if dataset:
+        say_notes(dataset.notes, dataset.skipped)
     with Bar("training", 2 * steps, "steps") as bar:
         found = verification.verify(truth, shape, sigmas, net, steps, seed, on_step=bar.advance)
     if truth.dim == 2:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..dae import DenoisingAutoencoder
 from ..data import named
+from ..data.dataset import Dataset
 from ..errors import unknown
 from ..noise import ImageNoise
 from ..pixels import to_float
@@ -151,19 +152,20 @@ class Verification:
         return agreements | {"climb_sigma": self.climbed_at, "climb": climbs, "limit": self.limit}
 
 
-def density(name: str, points: int, root: Path | None) -> tuple[Density, tuple[int, int, int]]:
-    """A density of ``theory.NAMED``, or the first images of a data set as a set of points; and the shape of its images.
+def density(name: str, points: int, root: Path | None) -> tuple[Density, tuple[int, int, int], Dataset | None]:
+    """A density of ``theory.NAMED``, or the first images of a data set as a set of points; the shape of its images; and
+    the data set.
 
     Raises:
         InputError: there is no such density or data set.
     """
     if name in NAMED:
-        return NAMED[name](), (1, 1, NAMED[name]().dim)
+        return NAMED[name](), (1, 1, NAMED[name]().dim), None
     if not name or (not Path(name).exists() and name not in named.NAMED):
         raise unknown("density", name, [*NAMED, *named.NAMED])
     dataset = named.load(name, root=root)
     images = to_float(dataset.images[:points], dataset.span)
-    return Points(images.flatten(1)), dataset.shape
+    return Points(images.flatten(1)), dataset.shape, dataset
 
 
 def verify(

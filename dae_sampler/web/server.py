@@ -148,6 +148,8 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:  # the server ends, and waits no longer
+            pass
         finally:
             self.job.leave()
 
