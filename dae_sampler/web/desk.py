@@ -88,7 +88,8 @@ class Job:
         self.loop, self.left = asyncio.get_running_loop(), threading.Event()
         self.events: asyncio.Queue[Event | None] = asyncio.Queue(4)
         self.has_turn = False
-        threading.Thread(target=self._run, daemon=True).start()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
     def leave(self) -> None:
         """The visitor is gone: the work ends at its next step. Called in the event loop."""
@@ -183,6 +184,15 @@ class Desk:
             job = Job(self, visitor, work)
             self.jobs.add(job)
             return job
+
+    async def end(self) -> None:
+        """Send all visitors home, and wait for the step that is computed. Called in the event loop."""
+        jobs = list(self.jobs)
+        for job in jobs:
+            job.leave()
+            job.events.put_nowait(None)
+        for job in jobs:  # a thread in the middle of a step would abort the process
+            await asyncio.to_thread(job.thread.join, PATIENCE)
 
     def close(self, job: Job) -> None:
         """A job has ended."""

@@ -72,8 +72,9 @@ def server_of(exhibits: Iterable[Exhibit], host: str = "localhost", seed: int = 
         host: a name that the machine is called by.
         seed: that the page begins with.
     """
+    desk = Desk()
     config = uvicorn.Config(
-        _application(exhibits, host, seed),
+        _application(exhibits, desk, host, seed),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -82,11 +83,23 @@ def server_of(exhibits: Iterable[Exhibit], host: str = "localhost", seed: int = 
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=1,
     )
-    return uvicorn.Server(config)
+    return _Server(config, desk)
 
 
-def _application(exhibits: Iterable[Exhibit], host: str, seed: int) -> ASGIApp:
-    known, desk = {exhibit.name: exhibit for exhibit in exhibits}, Desk()
+class _Server(uvicorn.Server):
+    """A server whose visitors' work ends before it does."""
+
+    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+        super().__init__(config)
+        self.desk = desk
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.desk.end()
+        await super().shutdown(sockets)
+
+
+def _application(exhibits: Iterable[Exhibit], desk: Desk, host: str, seed: int) -> ASGIApp:
+    known = {exhibit.name: exhibit for exhibit in exhibits}
     facts = {"seed": seed, "models": [exhibit.describe() for exhibit in known.values()]}
 
     async def describe(request: Request) -> Response:
@@ -148,8 +161,6 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except asyncio.CancelledError:  # the server ends, and waits no longer
-            pass
         finally:
             self.job.leave()
 

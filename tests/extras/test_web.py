@@ -5,7 +5,10 @@ import base64
 import http.client
 import io
 import json
+import re
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dae_sampler import DenoisingAutoencoder, denoise, inpaint, sample
+from dae_sampler import DenoisingAutoencoder, denoise, inpaint, sample, save
 from dae_sampler.noise import ImageNoise
 
 pytest.importorskip("uvicorn", reason="pip install 'dae-sampler[web]'")
@@ -510,3 +513,17 @@ def test_nothing_leaves_the_machine(port):
 def test_a_port_that_is_taken_is_refused_in_a_sentence(command, port):
     assert "choose another --port" in command("web", "mnist-paper", "--port", port, "--no-open", code=2)
     assert "unknown model" in command("web", "nonsense", "--no-open", code=2)
+
+
+def test_ctrl_c_ends_quietly_while_a_visitors_work_is_under_way(tmp_path):
+    save(DenoisingAutoencoder("unet(8)", "gaussian(0.02..20)", (1, 8, 8)), tmp_path / "m.safetensors")
+    words = [sys.executable, "-m", "dae_sampler", "web", tmp_path / "m.safetensors", "--port", "0", "--no-open"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
+        there = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        ask = json.dumps({"model": "m", "task": "sample", "n": 4, "steps": 1000, "seed": 0})
+        there.request("POST", "/work", ask, {"Content-Type": "application/json"})
+        assert b'"step": 1,' in there.getresponse().read(60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read() == ""
