@@ -946,3 +946,11 @@ def test_an_enlarged_picture_keeps_its_size_in_inches_and_on_the_earth(tmp_path)
         assert found[33550].value == (0.25, 0.25, 0.0)
         assert found[33922].value == (2.0, 2.0, 0.0, 100.0, 200.0, 0.0)
         assert 'SizeX="16" SizeY="12" PhysicalSizeX="0.25" PhysicalSizeY="1"' in found["ImageDescription"].value
+
+
+def test_a_transparent_colour_of_one_bit_is_alpha(tmp_path):
+    bits = noise((HEIGHT, WIDTH)) > 99
+    Image.fromarray(bits).save(tmp_path / "a.png", transparency=0)
+    a, _ = round_trip(tmp_path / "a.png")
+    np.testing.assert_array_equal(a.pages[0][..., 0] == 255, bits)
+    np.testing.assert_array_equal(a.alpha[0] == 255, bits)

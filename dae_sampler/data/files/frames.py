@@ -86,10 +86,10 @@ def _page(path: Path, picture: Image.Image) -> Page:
     mode, notes = picture.mode, dict[str, str]()
     if mode == "F" or mode.startswith("I"):
         return Page(_deep(path, np.asarray(picture))[..., None])
-    if mode == "1":
+    if mode == "1" and not picture.has_transparency_data:
         return Page(np.asarray(picture.convert("L"))[..., None], binary=True)
     if picture.has_transparency_data:
-        grey = mode in ("L", "LA", "La")
+        grey = mode in ("1", "L", "LA", "La")
         pixels = np.asarray(picture.convert("LA" if grey else "RGBA"))
         pixels, alpha = pixels[..., :-1], np.ascontiguousarray(pixels[..., -1])
     else:
