@@ -4,7 +4,7 @@
     python benchmarks/generation.py guidance runs/labels --data-root DATA    # 12 rows of 10,000 samples, 20 steps
     python benchmarks/generation.py steps --data-root DATA                   # the shipped model in 5 to 20 calls
     python benchmarks/generation.py judges --data-root DATA                  # by three classifiers, see classifier.py
-    dae-sampler distil mnist --batch 32 --lr 0.0005 --steps 240 --out runs/fast
+    dae-sampler distil mnist --out runs/fast
     python benchmarks/generation.py distil runs/fast --data-root DATA        # in 1, 2 and 4 calls
 
 `-n` draws fewer samples, to try a command out; distances of fewer samples are larger and cannot be compared.

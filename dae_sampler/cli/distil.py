@@ -21,7 +21,7 @@ Rate = Annotated[float, typer.Option(min=1e-9, help="Peak learning rate.")]
 Batch = Annotated[int, typer.Option(min=1, max=65536, help="Images per step.")]
 
 
-@command("dae-sampler distil mnist", "dae-sampler distil runs/sprites --data sprites/ --steps 4000")
+@command("dae-sampler distil mnist", "dae-sampler distil runs/sprites --data sprites/ --steps 2000")
 def distil(
     context: typer.Context,
     model: Model,
@@ -34,9 +34,9 @@ def distil(
     crop: Annotated[
         int | None, typer.Option(min=8, help="For a model of any size: side of the crops; default: 64.")
     ] = None,
-    steps: Steps = 2000,
-    batch: Batch = 256,
-    lr: Rate = 1e-3,
+    steps: Steps = 600,
+    batch: Batch = 32,
+    lr: Rate = 5e-4,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: a new one in runs/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     every: Annotated[int, typer.Option(min=1, help="Steps between validations, sample grids and saves.")] = 500,
