@@ -194,9 +194,8 @@ def prepare(job: Job, run: Run, on_file: Callable[[int, int], None] | None = Non
     dae.card = replace(dae.card, plans=plans, data=dataset.name, images=len(dataset), version=__version__, start=origin)
     recipe = job.recipe(len(dataset.split(job.validation_size(len(dataset)))[0]))
     if recipe.steps < done:
-        raise InputError(
-            f"the run has done {done} steps, more than {recipe.steps}: give more `steps`, or leave them out"
-        )
+        note = f"the run has done {done} steps, more than {recipe.steps}: it ends with what it has"
+        recipe = replace(recipe, steps=done)
     return Prepared(replace(job, steps=recipe.steps), run, dataset, dae, recipe, done, note)
 
 
