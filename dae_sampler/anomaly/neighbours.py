@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..card import CODE
 from ..dae import DenoisingAutoencoder
 from ..encoder import Encoder, resolve
 from ..errors import InputError
@@ -120,4 +121,4 @@ def _maps(encoder: Encoder, x: Tensor) -> Tensor:
 def memory_stage(dae: DenoisingAutoencoder) -> str | None:
     """The stage whose maps are compared: the second, whose features see some 20 pixels. None without maps."""
     stages = stages_of(dae.net)
-    return None if "code" in stages or not stages else stages[1 if len(stages) > 2 else 0]
+    return None if CODE in stages or not stages else stages[1 if len(stages) > 2 else 0]

@@ -126,10 +126,11 @@ def trained_on(card: Card) -> str:
 def real(source: str, root: str | None, train: bool, dae: DenoisingAutoencoder) -> Dataset:
     """The images of a data set, brought to the shape of the model's; what changed or could not be read is said."""
     from ..data import named
+    from ..data.labels import AUTO
 
     channels, height, width = dae.shape
     shape: dict[str, Any] = {"size": (width, height), "channels": channels}
-    labels = "auto" if dae.card.labels and source in named.NAMED else None
+    labels = AUTO if dae.card.labels and source in named.NAMED else None
     dataset = named.load(source, root=Path(root) if root else None, train=train, labels=labels, **shape)
     say_notes(dataset.notes, dataset.skipped)
     return dataset

@@ -178,9 +178,14 @@ def beside_of(out: Path) -> Path:
 
 
 def guard(
-    inputs: Inputs, source: Path, writer: Writer, maps: Sequence[Writer] = (), beside: Sequence[Path] = (),
-    kinds: Sequence[str] = ("",), reads: Iterable[Path] = (),
-) -> None:  # fmt: skip
+    inputs: Inputs,
+    source: Path,
+    writer: Writer,
+    maps: Sequence[Writer] = (),
+    beside: Sequence[Path] = (),
+    kinds: Sequence[str] = ("",),
+    reads: Iterable[Path] = (),
+) -> None:
     """Refuse to write over what is read, or among it, where a second run would read it.
 
     The ``writer`` has images of every name and of ``kinds``, the ``maps`` one of every name."""

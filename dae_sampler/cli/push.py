@@ -27,6 +27,5 @@ def push(
     from .. import hub, sharing
 
     import_own(corruption, net)
-    to = to if to.startswith(hub.REMOTE) else hub.REMOTE + to
     say(f"pushed to {sharing.push(model, to, licence=licence, terms=terms, private=private)}")
-    say_next("dae-sampler", "info", to)
+    say_next("dae-sampler", "info", hub.REMOTE + to.removeprefix(hub.REMOTE))

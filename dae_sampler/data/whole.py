@@ -159,7 +159,7 @@ class PictureFiles:
                 reason = str(error)
                 yield Done(path, None, skipped=reason if str(path) in reason else f"{path}: {reason}")
                 continue
-            suffix, lost = default_suffix(source), _beyond(source, self.spans)
+            suffix, lost = default_suffix(source), _cut_off(source, pages, self.spans)
             source = enlarged(source, len(next(iter(pages[0].values()))) // len(source.pages[0]))
             for kind in pages[0]:
                 lost |= write_like(source, [page[kind] for page in pages], self.goal(path, suffix, kind))
@@ -180,13 +180,17 @@ class PictureFiles:
             yield Page(_to_unit(pixels, span), number * _PAGES + index, name, index, len(source.pages), span)
 
 
-def _beyond(source: PictureFile, spans: dict[str, Range]) -> dict[str, str]:
-    """A note on floats beyond black and white, which no restored picture has."""
-    floats = [(pixels, spans[pixels.dtype.name]) for pixels in source.pages if pixels.dtype.kind == "f"]
-    shares = [((pixels < black) | (pixels > white)).mean() for pixels, (black, white) in floats]
-    if not shares or not max(shares):
-        return {}
-    return {"beyond": f"{source.path}: {max(shares):.1%} of the values are beyond black or white; restored, none is"}
+def _cut_off(source: PictureFile, made: list[dict[str, np.ndarray]], spans: dict[str, Range]) -> dict[str, str]:
+    """A note on floats beyond black and white, where what was ``made`` of them is not."""
+    most = 0.0
+    for pixels, kinds in zip(source.pages, made, strict=True):
+        if pixels.dtype.kind == "f":
+            black, white = spans[pixels.dtype.name]
+            both = pixels, next(iter(kinds.values()))
+            before, after = (((values < black) | (values > white)).mean() for values in both)
+            most = max(most, before - after)
+    text = f"{source.path}: {most:.1%} of the values are beyond black or white; restored, they are between them"
+    return {"beyond": text} if most else {}
 
 
 def _to_unit(pixels: np.ndarray, span: Range) -> Tensor:

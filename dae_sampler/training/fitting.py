@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..card import CODE
 from ..dae import DenoisingAutoencoder
 from ..data.crops import Crops
 from ..data.dataset import Dataset, as_dataset
@@ -41,7 +42,7 @@ def fitting(
         raise InputError("pairs and noisy images cannot be made binary: leave out `binarise`")
     if not fits(dataset.shape, dae.shape):
         raise InputError(f"the images are {dataset.shape}, the model takes {dae.shape}: (C, H, W)")
-    if recipe.l1 and "code" not in stages_of(dae.net):
+    if recipe.l1 and CODE not in stages_of(dae.net):
         raise InputError(f"`l1` makes a code sparse, and {dae.card.net} has none: choose `net` conv or dense")
     labels = None if isinstance(dataset, Items) else dataset.labels
     if dae.card.labels and (labels is None or labels.names != dae.card.labels):

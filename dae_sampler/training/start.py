@@ -23,7 +23,7 @@ def completed(job: Job, given: set[str]) -> Job:
     """
     if not job.start:
         return job
-    card, _ = checkpoint.read_card(hub.resolve(job.start))
+    card = card_of(job.start)
     net = job.net if "net" in given else card.net
     own = "corruption" in given or job.damaged or job.exposures
     return replace(job, net=net, corruption=job.corruption if own else card.corruption)
@@ -34,7 +34,7 @@ def for_channels(job: Job, channels: int) -> Job:
     pair = hub.pair_of(job.start) if job.start else None
     if not pair or channels != 1:
         return job
-    grey, colour = (checkpoint.read_card(hub.resolve(name))[0] for name in pair)
+    grey, colour = map(card_of, pair)
     net = grey.net if job.net == colour.net else job.net
     return replace(job, net=net, corruption=grey.corruption if job.corruption == colour.corruption else job.corruption)
 

@@ -100,10 +100,10 @@ class _Server(uvicorn.Server):
 
 def _application(exhibits: Iterable[Exhibit], desk: Desk, host: str, seed: int) -> ASGIApp:
     known = {exhibit.name: exhibit for exhibit in exhibits}
-    facts = {"seed": seed, "models": [exhibit.describe() for exhibit in known.values()]}
+    facts = json.dumps({"seed": seed, "models": [exhibit.describe() for exhibit in known.values()]})  # in ASCII
 
     async def describe(request: Request) -> Response:
-        return Response(json.dumps(facts), media_type="application/json")  # of ASCII: names of folders need not be text
+        return Response(facts, media_type="application/json")
 
     async def work(request: Request) -> Response:
         ask = Ask.from_json(await _json_of(request))
